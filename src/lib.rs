@@ -1,0 +1,5 @@
+//! inventory-sentinel
+pub mod config;
+pub mod error;
+pub mod metrics;
+pub mod resp;
