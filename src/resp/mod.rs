@@ -1,1 +1,22 @@
-//! stub
+//! The wire, RESP2 and RESP3: where requests and replies begin and end, and how those that the sidecar makes itself are
+//! written. Works on byte slices alone: it never reads a socket, never knows a command's meaning, never changes what
+//! passes through.
+//!
+//! - [`request`]: client → sidecar. [`RequestScanner`] finds whole frames and borrows their arguments.
+//! - [`reply`]: upstream → sidecar. [`ReplyScanner`] finds where replies end, [`decode_reply`] reads one whole.
+//! - [`mod@write`]: replies and requests of the sidecar's own.
+//! - [`inline`]: the telnet form of a request. [`limits`]: every bound, and where it comes from.
+
+pub mod inline;
+pub mod limits;
+mod number;
+pub mod reply;
+pub mod request;
+pub mod write;
+
+pub use reply::{Advance, DecodeError, ReplyError, ReplyScanner, decode_reply};
+pub use request::{
+    ArgRange, FrameKind, Pending, ProtocolError, RequestLimits, RequestScanner, ScannedFrame, Streamed,
+    is_security_violation,
+};
+pub use write::Proto;

@@ -1,0 +1,390 @@
+//! The request scanner against literal bytes, and against a naive reader of whole buffers however the bytes are split.
+
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// A frame as a test compares it: what it is, its length, its arguments.
+type Frame = (FrameKind, usize, Vec<Vec<u8>>);
+/// All frames of some bytes, and the error behind them.
+type Read = (Vec<Frame>, Option<String>);
+
+fn small() -> RequestLimits {
+    RequestLimits { args_max: 30, bulk_bytes_max: 3000, inline_bytes_max: 200 }
+}
+
+/// Feeds `bytes` in pieces that end at `cuts`, as a session does.
+fn scan_split(limits: RequestLimits, bytes: &[u8], cuts: &[usize]) -> Read {
+    let mut scanner = RequestScanner::new(limits);
+    let (mut frames, mut from) = (Vec::new(), 0);
+    for &cut in cuts.iter().chain([&bytes.len()]) {
+        loop {
+            let buf = &bytes[from..cut];
+            match scanner.scan(buf) {
+                Err(error) => return (frames, Some(error.to_string())),
+                Ok(None) => {
+                    // Known to be incomplete, so at the least one byte is to come; unless it is bound for an error.
+                    let bytes_at_least = scanner.pending().bytes_at_least;
+                    assert!(scanner.phase != Phase::Payload || bytes_at_least > buf.len());
+                    break;
+                }
+                Ok(Some(frame)) => {
+                    let args = match frame.kind {
+                        FrameKind::Inline => scanner.inline_args().to_vec(),
+                        _ => scanner.args().iter().map(|arg| arg.of(buf).to_vec()).collect(),
+                    };
+                    frames.push((frame.kind, frame.len, args));
+                    from += frame.len;
+                    assert_eq!(scanner.pending(), Pending::default());
+                }
+            }
+        }
+    }
+    (frames, None)
+}
+
+/// The same bytes, each frame first scanned for `scans` pieces, then streamed: the lengths of frames, and the error.
+fn stream_split(limits: RequestLimits, bytes: &[u8], cuts: &[usize], scans: usize) -> (Vec<usize>, Option<String>) {
+    let mut scanner = RequestScanner::new(limits);
+    let (mut ends, mut from, mut frame_len, mut tries) = (Vec::new(), 0, 0, 0);
+    for &cut in cuts.iter().chain([&bytes.len()]) {
+        loop {
+            let buf = &bytes[from..cut];
+            let found = if frame_len == 0 && tries < scans {
+                tries += 1;
+                scanner
+                    .scan(buf)
+                    .map(|frame| Streamed { take: frame.map_or(0, |frame| frame.len), done: frame.is_some() })
+            } else {
+                scanner.stream(buf)
+            };
+            match found {
+                Err(error) => return (ends, Some(error.to_string())),
+                Ok(Streamed { take, done }) => {
+                    assert!(take <= buf.len());
+                    from += take;
+                    frame_len += take;
+                    if !done {
+                        break;
+                    }
+                    ends.push(frame_len);
+                    (frame_len, tries) = (0, 0);
+                }
+            }
+        }
+    }
+    (ends, None)
+}
+
+/// The oracle: reads all of `bytes` at once, with the standard library and no state.
+fn naive(limits: RequestLimits, bytes: &[u8]) -> Read {
+    let mut frames = Vec::new();
+    let mut rest = bytes;
+    loop {
+        match naive_frame(limits, rest) {
+            Ok(Some(frame)) => {
+                rest = &rest[frame.1..];
+                frames.push(frame);
+            }
+            Ok(None) => return (frames, None),
+            Err(error) => return (frames, Some(error)),
+        }
+    }
+}
+
+fn naive_frame(limits: RequestLimits, buf: &[u8]) -> Result<Option<Frame>, String> {
+    let find = |buf: &[u8], byte: u8| buf.iter().position(|b| *b == byte);
+    let Some(first) = buf.first() else { return Ok(None) };
+    if *first != b'*' {
+        let max = limits.inline_bytes_max;
+        let end = match (find(buf, b'\n'), find(buf, 0)) {
+            (end, Some(nul)) if nul <= max && end.is_none_or(|end| nul < end) => {
+                return Err("NUL in inline request".into());
+            }
+            (Some(end), _) if end <= max => end,
+            _ if buf.len() > max => return Err("too big inline request".into()),
+            _ => return Ok(None),
+        };
+        let line = if end > 0 && buf[end - 1] == b'\r' { &buf[..end - 1] } else { &buf[..end] };
+        let mut args = Vec::new();
+        inline::split(line, &mut args).map_err(|_| "unbalanced quotes in request".to_owned())?;
+        let kind = if args.is_empty() { FrameKind::Empty } else { FrameKind::Inline };
+        return Ok(Some((kind, end + 1, args)));
+    }
+    let number = |at: usize, words: &str| {
+        let Some(cr) = find(&buf[at..], b'\r') else { return Ok(None) };
+        let text = String::from_utf8_lossy(&buf[at + 1..at + cr]).into_owned();
+        let value: i64 = text.parse().map_err(|_| words.to_owned())?;
+        if value.to_string() != text || buf.get(at + cr + 1).is_some_and(|byte| *byte != b'\n') {
+            return Err(words.to_owned());
+        }
+        Ok(buf.get(at + cr + 1).map(|_| (value, at + cr + 2)))
+    };
+    let Some((count, mut at)) = number(0, "invalid multibulk length")? else { return Ok(None) };
+    if count > limits.args_max as i64 {
+        return Err("invalid multibulk length".into());
+    }
+    let mut args = Vec::new();
+    for _ in 0..count {
+        match buf.get(at) {
+            None => return Ok(None),
+            Some(b'$') => {}
+            Some(b'\r' | b'\n' | 0) => return Err("expected '$', got ' '".into()),
+            Some(other) => return Err(format!("expected '$', got '{}'", char::from(*other))),
+        }
+        let Some((len, start)) = number(at, "invalid bulk length")? else { return Ok(None) };
+        if len < 0 || len > BULK_BYTES_MAX as i64 {
+            return Err("invalid bulk length".into());
+        }
+        if len > limits.bulk_bytes_max as i64 {
+            // The small limits of these tests are below those of a client before AUTH.
+            return Err("unauthenticated bulk length".into());
+        }
+        let end = start + len as usize;
+        for (offset, want) in [(0, b'\r'), (1, b'\n')] {
+            match buf.get(end + offset) {
+                None => return Ok(None),
+                Some(got) if *got == want => {}
+                Some(_) => return Err("expected CRLF after bulk".into()),
+            }
+        }
+        args.push(buf[start..end].to_vec());
+        at = end + 2;
+    }
+    Ok(Some((if count > 0 { FrameKind::Array } else { FrameKind::Empty }, at, args)))
+}
+
+fn error_of(limits: RequestLimits, bytes: &[u8]) -> String {
+    scan_split(limits, bytes, &[]).1.unwrap_or_else(|| panic!("no error: {}", bytes.escape_ascii()))
+}
+
+#[test]
+fn faults_have_redis_words() {
+    let cases: &[(&[u8], &str)] = &[
+        (b"*\r\n", "invalid multibulk length"),
+        (b"*+5\r\n", "invalid multibulk length"),
+        (b"*05\r\n", "invalid multibulk length"),
+        (b"*-0\r\n", "invalid multibulk length"),
+        (b"*1 \r\n", "invalid multibulk length"),
+        (b"*abc\r\n", "invalid multibulk length"),
+        (b"*1\rx$4\r\nPING\r\n", "invalid multibulk length"),
+        (b"*\0\r\n", "invalid multibulk length"),
+        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*3000000000\r\n", "invalid multibulk length"),
+        (b"*9223372036854775808\r\n", "invalid multibulk length"),
+        (b"*1\r\nPING\r\n", "expected '$', got 'P'"),
+        (b"*1\r\n*1\r\n", "expected '$', got '*'"),
+        (b"*1\r\n\r\n", "expected '$', got ' '"),
+        (b"*1\r\n\n", "expected '$', got ' '"),
+        (b"*1\r\n\0", "expected '$', got ' '"),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n", "expected '$', got 'f'"),
+        (b"*1\r\n$\r\n", "invalid bulk length"),
+        (b"*1\r\n$-1\r\n", "invalid bulk length"),
+        (b"*1\r\n$04\r\nPING\r\n", "invalid bulk length"),
+        (b"*1\r\n$+4\r\nPING\r\n", "invalid bulk length"),
+        (b"*1\r\n$blabla\r\n", "invalid bulk length"),
+        (b"*1\r\n$4\rxPING\r\n", "invalid bulk length"),
+        (b"*1\r\n$536870913\r\n", "invalid bulk length"),
+        (b"*1\r\n$2000000000\r\n", "invalid bulk length"),
+        (b"*1\r\n$4\r\nPINGxx", "expected CRLF after bulk"),
+        (b"*1\r\n$4\r\nPING\rx", "expected CRLF after bulk"),
+        (b"*1\r\n$3\r\nPING\r\n", "expected CRLF after bulk"),
+        (b"*1\r\n$4\r\nPINGx", "expected CRLF after bulk"),
+        (b"\"foo\"bar\r\n", "unbalanced quotes in request"),
+        (b"set \"\"\"test\"\"\" test\r\n", "unbalanced quotes in request"),
+        (b"PING\0\r\n", "NUL in inline request"),
+    ];
+    for (bytes, words) in cases {
+        assert_eq!(error_of(RequestLimits::default(), bytes), *words, "{}", bytes.escape_ascii());
+        for cut in 0..bytes.len() {
+            let scanned = scan_split(RequestLimits::default(), bytes, &[cut]);
+            assert_eq!(scanned.1.as_deref(), Some(*words), "{} cut at {cut}", bytes.escape_ascii());
+            let streamed = stream_split(RequestLimits::default(), bytes, &[cut], 0);
+            assert_eq!(streamed.1.as_deref(), Some(*words), "{} cut at {cut}", bytes.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn before_auth_limits_are_small_and_say_so() {
+    let error = |bytes: &[u8]| error_of(RequestLimits::UNAUTHENTICATED, bytes);
+    assert_eq!(error(b"*11\r\n"), "unauthenticated multibulk length");
+    assert_eq!(error(b"*1048577\r\n"), "invalid multibulk length");
+    assert_eq!(error(b"*1\r\n$16385\r\n"), "unauthenticated bulk length");
+    assert_eq!(error(b"*1\r\n$536870913\r\n"), "invalid bulk length");
+    assert_eq!(scan_split(RequestLimits::UNAUTHENTICATED, b"*10\r\n$16384\r\n", &[]), (vec![], None));
+    let mut scanner = RequestScanner::new(RequestLimits::UNAUTHENTICATED);
+    scanner.set_limits(RequestLimits::default());
+    assert_eq!(scanner.scan(b"*11\r\n"), Ok(None));
+}
+
+#[test]
+fn lines_without_an_end_are_given_up_at_64_kib() {
+    for (start, byte, words) in [
+        (&b"*"[..], b'1', "too big mbulk count string"),
+        (b"*1\r\n$", b'1', "too big bulk count string"),
+        (b"*1\r\n$1\r\na\r\n*1\r\n$0\r\n\r\n*", b'x', "too big mbulk count string"),
+        (b"", b'a', "too big inline request"),
+    ] {
+        // What comes before the line at fault: everything up to its own type byte.
+        let before = start.len() - usize::from(!start.is_empty());
+        let mut bytes = start.to_vec();
+        bytes.resize(before + 65536, byte);
+        let one_by_one: Vec<usize> = (0..=bytes.len()).collect();
+        for cuts in [&[][..], &one_by_one] {
+            let limits = RequestLimits { args_max: 30, bulk_bytes_max: 3000, inline_bytes_max: 65536 };
+            assert_eq!(scan_split(limits, &bytes, cuts).1, None, "{words}");
+            let longer = [&bytes[..], &[byte]].concat();
+            assert_eq!(scan_split(limits, &longer, cuts).1.as_deref(), Some(words));
+        }
+    }
+}
+
+#[test]
+fn an_error_reply_is_one_line_whatever_byte_is_quoted() {
+    for byte in 0..=255u8 {
+        if byte == b'$' {
+            continue;
+        }
+        let error = RequestScanner::new(RequestLimits::default()).scan(&[b"*1\r\n", &[byte][..]].concat()).unwrap_err();
+        let quoted = if matches!(byte, 0 | b'\r' | b'\n') { b' ' } else { byte };
+        let want = [b"-ERR Protocol error: expected '$', got '", &[quoted][..], b"'\r\n"].concat();
+        assert_eq!(error.to_reply(), want);
+    }
+    let error = RequestScanner::new(RequestLimits::default()).scan(b"*x\r\n").unwrap_err();
+    assert_eq!(&error.to_reply()[..], b"-ERR Protocol error: invalid multibulk length\r\n");
+}
+
+#[test]
+fn frames_without_a_command_are_empty() {
+    for bytes in ["*0\r\n", "*-1\r\n", "*-5\r\n", "*-9223372036854775808\r\n", "\r\n", "\n", "  \t \r\n"] {
+        let want = (vec![(FrameKind::Empty, bytes.len(), vec![])], None);
+        assert_eq!(scan_split(RequestLimits::default(), bytes.as_bytes(), &[]), want, "{bytes:?}");
+        assert_eq!(stream_split(RequestLimits::default(), bytes.as_bytes(), &[], 0), (vec![bytes.len()], None));
+    }
+}
+
+#[test]
+fn a_pending_frame_tells_what_it_will_take() {
+    let mut scanner = RequestScanner::new(RequestLimits::default());
+    let pending =
+        |args_declared, args_complete, bytes_at_least| Pending { args_declared, args_complete, bytes_at_least };
+    let bytes = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n";
+    for (cut, want) in [
+        (0, pending(0, 0, 0)),
+        (2, pending(0, 0, 4)),
+        (4, pending(3, 0, 22)),
+        (8, pending(3, 0, 25)),
+        (13, pending(3, 1, 25)),
+        (20, pending(3, 2, 26)),
+        (30, pending(3, 2, 1_000_032)),
+    ] {
+        assert_eq!(scanner.scan(&bytes[..cut]), Ok(None));
+        assert_eq!(scanner.pending(), want, "at {cut}");
+        assert_eq!(scanner.args().len(), want.args_complete);
+    }
+    assert_eq!(scanner.args()[0].of(bytes), b"SET");
+    assert_eq!(scanner.stream(bytes), Ok(Streamed { take: 30, done: false }));
+    assert_eq!(scanner.stream(b"abc"), Ok(Streamed { take: 3, done: false }));
+    assert_eq!(scanner.pending(), pending(3, 2, 1_000_002 - 3));
+    assert!(scanner.args().is_empty());
+}
+
+#[test]
+fn memory_follows_what_arrived_and_is_let_go() {
+    let mut scanner = RequestScanner::new(RequestLimits::default());
+    assert_eq!(scanner.scan(b"*1048576\r\n$536870912\r\n"), Ok(None));
+    assert!(scanner.args.capacity() <= 2 * ARGS_RESERVED_MAX);
+    let mut scanner = RequestScanner::new(RequestLimits::default());
+    let big = [b"*5000\r\n".to_vec(), b"$0\r\n\r\n".repeat(5000)].concat();
+    assert_eq!(scanner.scan(&big).unwrap().unwrap().len, big.len());
+    assert_eq!(scanner.args().len(), 5000);
+    assert!(scanner.scan(b"PING\n").unwrap().is_some());
+    assert!(scanner.args.capacity() <= ARGS_KEPT_MAX);
+}
+
+#[test]
+fn browsers_are_told_by_their_first_word() {
+    for yes in [&b"POST"[..], b"post", b"Host:", b"HOST:", b"post\0x"] {
+        assert!(is_security_violation(yes), "{}", yes.escape_ascii());
+    }
+    for no in [&b""[..], b"GET", b"Host", b"POSTS", b"PING", b"HGET", b"\0POST"] {
+        assert!(!is_security_violation(no), "{}", no.escape_ascii());
+    }
+}
+
+/// Bytes that are mostly requests: whole ones, a spoilt byte here and there, an end that may be cut off.
+fn mostly_requests() -> impl Strategy<Value = Vec<u8>> {
+    let arg = prop_oneof![
+        vec(any::<u8>(), 0..12),
+        vec(any::<u8>(), 0..1500),
+        "[a-z\r\n$*0-9]{0,6}".prop_map(String::into_bytes)
+    ];
+    let array = vec(arg, 1..8).prop_map(|args| {
+        let mut out = bytes::BytesMut::new();
+        crate::resp::write::request(&mut out, &args.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        out.to_vec()
+    });
+    let inline = "[ a-zA-Z0-9\t\r]{0,12}(\"([a-z \\\\]|\\\\\")*\"|'[a-z]*')? ?\r?\n".prop_map(String::into_bytes);
+    let odd = prop_oneof![
+        Just(b"*0\r\n".to_vec()),
+        Just(b"*-1\r\n".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"*31\r\n".to_vec()),
+        Just(b"*1\r\n$3001\r\n".to_vec()),
+        vec(Just(b'a'), 190..210),
+        "[*$][-+0-9]{0,22}\r\n".prop_map(String::into_bytes),
+    ];
+    let pieces = vec(prop_oneof![6 => array, 2 => inline, 1 => odd], 0..6).prop_map(|pieces| pieces.concat());
+    (pieces, vec((any::<prop::sample::Index>(), any::<u8>()), 0..2), any::<prop::sample::Index>(), any::<bool>())
+        .prop_map(|(mut bytes, spoilt, end, cut)| {
+            let empty = bytes.is_empty();
+            for (at, byte) in spoilt.into_iter().filter(|_| !empty) {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if cut && !empty {
+                bytes.truncate(end.index(bytes.len()));
+            }
+            bytes
+        })
+}
+
+fn sorted_cuts(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
+    cuts.sort_unstable();
+    cuts
+}
+
+proptest! {
+    #[test]
+    fn any_split_reads_as_the_naive_reader_does(bytes in mostly_requests(), cuts in vec(any::<prop::sample::Index>(), 0..8)) {
+        let want = naive(small(), &bytes);
+        prop_assert_eq!(&scan_split(small(), &bytes, &[]), &want);
+        prop_assert_eq!(&scan_split(small(), &bytes, &sorted_cuts(&cuts, bytes.len())), &want);
+        prop_assert_eq!(&scan_split(small(), &bytes, &(0..bytes.len()).collect::<Vec<_>>()), &want);
+        if bytes.len() < 300 {
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(&scan_split(small(), &bytes, &[cut]), &want, "cut at {}", cut);
+            }
+        }
+    }
+
+    #[test]
+    fn streaming_ends_where_scanning_does(
+        bytes in mostly_requests(), cuts in vec(any::<prop::sample::Index>(), 0..12), scans in 0usize..4,
+    ) {
+        let (frames, error) = naive(small(), &bytes);
+        let want = (frames.iter().map(|frame| frame.1).collect::<Vec<_>>(), error);
+        prop_assert_eq!(&stream_split(small(), &bytes, &sorted_cuts(&cuts, bytes.len()), scans), &want);
+        prop_assert_eq!(&stream_split(small(), &bytes, &(0..bytes.len()).collect::<Vec<_>>(), scans), &want);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes: Vec<u8>, array: bool, cut: prop::sample::Index) {
+        let bytes = if array { [b"*2\r\n$".to_vec(), bytes].concat() } else { bytes };
+        let cut = cut.index(bytes.len() + 1);
+        prop_assert_eq!(scan_split(small(), &bytes, &[cut]), naive(small(), &bytes));
+        stream_split(small(), &bytes, &[cut], 1);
+    }
+}
