@@ -1,5 +1,7 @@
 //! inventory-sentinel
+pub mod admin;
 pub mod config;
 pub mod error;
 pub mod metrics;
 pub mod resp;
+pub mod upstream;
