@@ -1,1 +1,115 @@
-//! stub
+//! What went wrong upstream: its kind, whether it may be tried again, and what is known of its effect.
+//!
+//! Refusals that are answers (out of stock, not found) are values of the inventory, not errors.
+
+use std::fmt;
+
+/// The kind of an upstream error; its [`label`](Kind::label) is a metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// No connection could be made.
+    Connect,
+    /// The connection was lost, or what came over it was not RESP.
+    Io,
+    /// No answer in time.
+    Timeout,
+    /// The upstream refused without effect, and may not refuse the next time (LOADING, OOM, READONLY, …).
+    Refused,
+    /// The upstream wants other credentials.
+    Auth,
+    /// The upstream cannot serve the sidecar: too old, or its key space disagrees with the configuration.
+    Unfit,
+    /// Any other error reply.
+    Reply,
+}
+
+impl Kind {
+    /// One word, from a closed set.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Io => "io",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Auth => "auth",
+            Self::Unfit => "unfit",
+            Self::Reply => "reply",
+        }
+    }
+}
+
+/// An error of the upstream or on the way there.
+#[derive(Debug, Clone)]
+pub struct UpstreamError {
+    /// What kind.
+    pub kind: Kind,
+    /// The words for a person; of an error reply the reply itself, its word first.
+    pub detail: String,
+}
+
+impl UpstreamError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    /// An error reply, classified by its first word: redis-rs has no kind of its own for most of them.
+    #[must_use]
+    pub fn from_reply(line: &str) -> Self {
+        let kind = match line.split(' ').next().unwrap_or_default() {
+            "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "READONLY" | "NOREPLICAS" | "MISCONF" | "OOM"
+            | "BUSY" => Kind::Refused,
+            "NOAUTH" | "WRONGPASS" | "NOPERM" => Kind::Auth,
+            _ => Kind::Reply,
+        };
+        Self::new(kind, line)
+    }
+
+    /// May the same be tried again, on a new connection where need be?
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, Kind::Connect | Kind::Io | Kind::Timeout | Kind::Refused)
+    }
+
+    /// Is it certain that nothing took effect?
+    #[must_use]
+    pub fn is_without_effect(&self) -> bool {
+        !matches!(self.kind, Kind::Io | Kind::Timeout)
+    }
+
+    /// Will no waiting help, so that a start should fail?
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.kind, Kind::Auth | Kind::Unfit)
+    }
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for UpstreamError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lost_connection_or_a_missing_answer_leaves_the_effect_unknown() {
+        for (error, retryable, without_effect) in [
+            (UpstreamError::from_reply("OOM command not allowed"), true, true),
+            (UpstreamError::from_reply("READONLY You can't write"), true, true),
+            (UpstreamError::from_reply("WRONGPASS invalid"), false, true),
+            (UpstreamError::from_reply("WRONGTYPE Operation"), false, true),
+            (UpstreamError::new(Kind::Connect, "refused"), true, true),
+            (UpstreamError::new(Kind::Io, "reset"), true, false),
+            (UpstreamError::new(Kind::Timeout, "late"), true, false),
+        ] {
+            assert_eq!((error.is_retryable(), error.is_without_effect()), (retryable, without_effect), "{error}");
+        }
+    }
+}

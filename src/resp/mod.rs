@@ -5,15 +5,18 @@
 //! - [`request`]: client → sidecar. [`RequestScanner`] finds whole frames and borrows their arguments.
 //! - [`reply`]: upstream → sidecar. [`ReplyScanner`] finds where replies end, [`decode_reply`] reads one whole.
 //! - [`mod@write`]: replies and requests of the sidecar's own.
+//! - [`queue`]: the order of one client's replies.
 //! - [`inline`]: the telnet form of a request. [`limits`]: every bound, and where it comes from.
 
 pub mod inline;
 pub mod limits;
 mod number;
+pub mod queue;
 pub mod reply;
 pub mod request;
 pub mod write;
 
+pub use queue::{ReplyQueue, Ticket};
 pub use reply::{Advance, DecodeError, ReplyError, ReplyScanner, decode_reply};
 pub use request::{
     ArgRange, FrameKind, Pending, ProtocolError, RequestLimits, RequestScanner, ScannedFrame, Streamed,

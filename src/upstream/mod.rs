@@ -1,4 +1,15 @@
-//! The upstream: where it is, and the connections to it.
+//! The Redis or Valkey behind the sidecar: how it is reached, what it is, and the three kinds of connections to it.
+//!
+//! - [`link`], [`links`]: bytes in, bytes out: shared by many clients, or pinned to one
+//! - [`pool`]: what inventory batches travel on
+//! - [`managed`]: an upstream that the sidecar runs itself
+//! - [`engine`], [`check`]: what it is, asked and never assumed
 
 pub mod check;
+pub mod engine;
+pub mod link;
+pub mod links;
 pub mod managed;
+pub mod pool;
+pub mod stream;
+pub mod target;

@@ -1,0 +1,38 @@
+-- One call decides one batch of operations on one cell, in their order.
+--
+-- KEYS   the cell's keys, all in one hash slot:
+--   1 stock      HASH sku -> "available reserved committed"
+--   2 holds      HASH id -> a reservation's record (lib/holds.lua)
+--   3 open       ZSET of equal scores: one member for each open reservation, by SKU, the soonest to expire first
+--   4 due        ZSET sku -> unix ms, not later than its soonest open reservation's expiry
+--   5 ended      ZSET 'h'..id or 'o'..key -> unix ms from which on that record is forgotten
+--   6 ops        HASH key -> what an operation without a record of its own answered (lib/ops.lua)
+--   7 protected  SET of SKUs
+--   8 meta       HASH protected_version -> counts the changes of protected
+-- ARGV   1 remember, ms: how long an ended reservation is remembered
+--        2 ops_memory, ms: how long an operation's token is remembered
+--        3 settle_max: at most so many overdue reservations are taken back by this call
+--        4 batch: names the batch, the same at each sending of it
+--        5 attempt: 1 for its first sending, then 2, 3, …
+--        then the operations: a letter (ops/*.lua) and its arguments
+-- Output 0: a later sending of this batch was here before this one, and this one must do nothing; else
+--        { now in unix ms, reservations expired by this call, { one result for each operation } }
+--   Fewer results than operations: the call met settle_max; the rest was not executed and is to be sent again.
+--   A result is an integer, an array of values, or an array that begins with the error's word.
+-- Order  all that can fail is read before the first write (lib/flush.lua), so an error leaves all as it was.
+local KEY_STOCK, KEY_HOLDS, KEY_OPEN, KEY_DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local KEY_ENDED, KEY_OPS, KEY_PROTECTED, KEY_META = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local remember_ms, ops_memory_ms, settle_left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local batch, attempt = 'f' .. ARGV[4], tonumber(ARGV[5])
+local FIRST_OPERATION = 6
+
+local NUMBER_MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
+local PAGE = 500                    -- members read or written by one command (Lua unpacks 8,000 at most)
+local STOP = {}                     -- an operation that could not decide within settle_max; it wrote nothing
+
+-- Each ops/*.lua adds OPERATIONS[letter] = {
+--   arity   how many arguments follow the letter (for `many`: those before the count)
+--   many    true where a count and that many SKUs follow them
+--   id, sku, op   which of the arguments is a reservation id, a SKU, a key of `ops`: read together before the first decision
+--   run     function(first): ARGV[first] is the first argument; returns the result or STOP }
+local OPERATIONS = {}

@@ -1,0 +1,188 @@
+//! What is this command and which way does it go? Pure: names and arguments in, a [`Route`] out; never does I/O.
+//!
+//! What is known of commands comes from the upstream's own COMMAND reply ([`table`]), corrected by one short list of
+//! exceptions ([`exceptions`]).
+
+mod exceptions;
+mod table;
+
+pub use exceptions::{Exception, exception};
+pub use table::CommandTable;
+
+use crate::resp::ArgRange;
+
+/// The longest name that is looked at; Redis's own longest is far below.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Why a client gets a connection of its own; each is a state that the upstream keeps by connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pin {
+    /// MULTI, WATCH and what ends them.
+    Transaction,
+    /// May wait in the upstream: the client's end must end the wait.
+    Blocking,
+    /// Replies are no longer one a request (pub/sub, MONITOR, CLIENT REPLY).
+    Stream,
+    /// Anything else that the connection remembers (AUTH, CLIENT TRACKING, CLIENT …, RESET, READONLY, ASKING).
+    State,
+    /// Neither the exceptions nor the upstream's COMMAND know it.
+    Unknown,
+}
+
+/// Which way a command goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// `INV.*`.
+    Inventory,
+    /// Answered by the sidecar.
+    Local(Local),
+    /// Stateless: over a shared link.
+    Link,
+    /// Over a connection of the client's own.
+    Pin(Pin),
+    /// Refused with this line, nothing sent.
+    Refuse(&'static str),
+}
+
+/// Commands that the sidecar answers itself while the client has no connection of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Local {
+    /// `PING [message]`
+    Ping,
+    /// `ECHO message`
+    Echo,
+    /// `QUIT`
+    Quit,
+    /// `SELECT n`
+    Select,
+    /// `HELLO [2|3 [SETNAME name]]`
+    Hello,
+    /// `CLIENT ID`
+    ClientId,
+    /// `CLIENT GETNAME`
+    ClientGetName,
+    /// `CLIENT SETNAME name`
+    ClientSetName,
+    /// `CLIENT SETINFO LIB-NAME|LIB-VER value`
+    ClientSetInfo,
+}
+
+/// Is it one of the inventory's?
+#[must_use]
+pub fn is_inventory(name: &[u8]) -> bool {
+    name.len() > 4 && name[..4].eq_ignore_ascii_case(b"INV.")
+}
+
+/// Which way the command goes for a client without a connection of its own. `args[0]` is the name.
+#[must_use]
+pub fn route(args: &Args<'_>, table: &CommandTable) -> Route {
+    let Some(name) = args.get(0) else { return Route::Link };
+    if is_inventory(name) {
+        return Route::Inventory;
+    }
+    let mut upper = [0; NAME_BYTES_MAX];
+    let Some(upper) = upper.get_mut(..name.len()) else { return Route::Pin(Pin::Unknown) };
+    upper.copy_from_slice(name);
+    upper.make_ascii_uppercase();
+    match exception(upper) {
+        Some(Exception::Always(route)) => *route,
+        Some(Exception::Depends(decide)) => decide(args),
+        None => table.route(upper),
+    }
+}
+
+/// A request's arguments, borrowed from wherever they lie.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    bytes: &'a [u8],
+    ranges: &'a [ArgRange],
+}
+
+impl<'a> Args<'a> {
+    /// `ranges` lie within `bytes`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], ranges: &'a [ArgRange]) -> Self {
+        Self { bytes, ranges }
+    }
+
+    /// How many, the name among them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// There is not even a name.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        self.ranges.get(index).map(|range| range.of(self.bytes))
+    }
+
+    /// Is that argument there, and this word in any case?
+    #[must_use]
+    pub fn is(&self, index: usize, word: &str) -> bool {
+        self.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    /// All from `index` on.
+    pub fn from(&self, index: usize) -> impl Iterator<Item = &'a [u8]> {
+        let bytes = self.bytes;
+        self.ranges.iter().skip(index).map(move |range| range.of(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routed(line: &str) -> Route {
+        let mut ranges = Vec::new();
+        let mut at = 0;
+        for word in line.split(' ') {
+            ranges.push(ArgRange { start: at, end: at + word.len() });
+            at += word.len() + 1;
+        }
+        let table = CommandTable::from_flags(vec![("get".into(), vec![]), ("foo.block".into(), vec!["blocking".into()])]);
+        route(&Args::new(line.as_bytes(), &ranges), &table)
+    }
+
+    #[test]
+    fn each_command_goes_its_way() {
+        for (line, expected) in [
+            ("GET k", Route::Link),
+            ("get k", Route::Link),
+            ("inv.reserve sku 1", Route::Inventory),
+            ("PING", Route::Local(Local::Ping)),
+            ("PING a b", Route::Link),
+            ("multi", Route::Pin(Pin::Transaction)),
+            ("BLPOP k 0", Route::Pin(Pin::Blocking)),
+            ("XREAD COUNT 1 STREAMS s 0", Route::Link),
+            ("XREAD COUNT 1 block 0 STREAMS s 0", Route::Pin(Pin::Blocking)),
+            ("XREADGROUP GROUP g c BLOCK 5 STREAMS s >", Route::Pin(Pin::Blocking)),
+            ("XREAD STREAMS block 0", Route::Link),
+            ("SUBSCRIBE c", Route::Pin(Pin::Stream)),
+            ("MONITOR", Route::Pin(Pin::Stream)),
+            ("CLIENT REPLY OFF", Route::Pin(Pin::Stream)),
+            ("CLIENT TRACKING ON", Route::Pin(Pin::State)),
+            ("CLIENT SETNAME x", Route::Local(Local::ClientSetName)),
+            ("CLIENT NO-EVICT ON", Route::Pin(Pin::State)),
+            ("AUTH p", Route::Pin(Pin::State)),
+            ("HELLO 3", Route::Local(Local::Hello)),
+            ("HELLO 3 AUTH u p", Route::Pin(Pin::State)),
+            ("HELLO 3 SETNAME me", Route::Local(Local::Hello)),
+            ("foo.block k", Route::Pin(Pin::Blocking)),
+            ("foo.unknown k", Route::Pin(Pin::Unknown)),
+            ("SELECT 3", Route::Local(Local::Select)),
+        ] {
+            assert_eq!(routed(line), expected, "{line}");
+        }
+        for line in ["PSYNC ? -1", "SYNC", "REPLCONF x", "SCRIPT DEBUG YES", "WAIT 1 0", "WAITAOF 1 0 0"] {
+            assert!(matches!(routed(line), Route::Refuse(_)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `INV.ROLLBACK`: gives back what a reservation holds.
+
+use super::{Command, Context, Request, grammar};
+use crate::command::Args;
+use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation};
+use crate::inventory::reply::Refusal;
+use crate::metrics::Operation;
+
+pub static COMMAND: Command = Command {
+    name: "INV.ROLLBACK",
+    operation: Some(Operation::Rollback),
+    arity: 2,
+    grammar: "id",
+    summary: "Gives back what the reservation holds; again, or after it expired, nothing more. OK.",
+    parse,
+};
+
+fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
+    let (cell, own) = grammar::id(args.get(1).unwrap_or_default(), context.tenant)?;
+    let mut script = ScriptArgs::new(b'B');
+    script.push(own);
+    Ok(Request::Operations(vec![ScriptOperation { operation: Operation::Rollback, cell, args: script, expect: Expect::Done }]))
+}

@@ -1,0 +1,219 @@
+//! What goes to the script, and what its answer means. The script's own contract is in lua/.
+
+use super::reply::{Outcome, Refusal, Reservation, State, StockView};
+use crate::metrics::{Operation, Status};
+use bb8_redis::redis::Value;
+
+/// One operation's letter and arguments, in one allocation.
+#[derive(Debug, Clone, Default)]
+pub struct ScriptArgs {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl ScriptArgs {
+    /// Begins with the operation's letter (lua/ops).
+    #[must_use]
+    pub fn new(letter: u8) -> Self {
+        let mut args = Self { bytes: Vec::with_capacity(96), ends: Vec::with_capacity(8) };
+        args.push(&[letter]);
+        args
+    }
+
+    /// One more argument.
+    pub fn push(&mut self, arg: &[u8]) {
+        self.bytes.extend_from_slice(arg);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    /// A number.
+    pub fn push_number(&mut self, number: impl itoa::Integer) {
+        self.push(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    /// Another number in the last argument's place.
+    pub fn replace_last(&mut self, number: impl itoa::Integer) {
+        self.ends.pop();
+        self.bytes.truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.push_number(number);
+    }
+
+    /// All, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let arg = &self.bytes[start..end as usize];
+            start = end as usize;
+            arg
+        })
+    }
+}
+
+/// How an answer is to be read.
+#[derive(Debug, Clone)]
+pub enum Expect {
+    /// `R`: the id that the client gets.
+    Reserved(Vec<u8>),
+    /// `C`, `B`: 1.
+    Done,
+    /// `T`: 1, or 0 where the condition was not met.
+    Set,
+    /// `A`.
+    Available,
+    /// `E`.
+    ExpiresAt,
+    /// `G`: the id as the client gave it.
+    Found(Vec<u8>),
+    /// `S`: the SKUs, each with its place in the client's request.
+    Stocks(Vec<(usize, Vec<u8>)>),
+    /// `P`, `U`: the SKUs and the mark they bear from now on.
+    Marked(Vec<Vec<u8>>, bool),
+    /// `Q`: the SKUs' places in the client's request.
+    Marks(Vec<usize>),
+    /// `X`.
+    Reaped,
+    /// `L`.
+    MarkedList,
+}
+
+/// One operation on one cell.
+#[derive(Debug, Clone)]
+pub struct ScriptOperation {
+    /// Which of the commands, for the metrics.
+    pub operation: Operation,
+    /// The cell that it works on.
+    pub cell: u16,
+    /// What the script gets.
+    pub args: ScriptArgs,
+    /// What the script's answer means.
+    pub expect: Expect,
+}
+
+impl Expect {
+    /// The outcome that this answer of the script means. An answer that is not of the contract's form is a fault of the
+    /// sidecar's: what became of the operation is then not known.
+    #[must_use]
+    pub fn outcome(&self, value: &Value) -> Outcome {
+        self.read(value).unwrap_or_else(|| {
+            tracing::error!(expected = ?self, ?value, "the script gave an answer that is not of its contract");
+            Outcome::Refused(Refusal::new(Status::Uncertain, "the upstream's answer could not be read"))
+        })
+    }
+
+    fn read(&self, value: &Value) -> Option<Outcome> {
+        let items = match value {
+            Value::Array(items) => items.as_slice(),
+            _ => &[],
+        };
+        if let Some(word) = items.first().and_then(text) {
+            // GET's state and the list's SKUs are texts too, but one letter long or not in front.
+            if word == b"STALE" {
+                return Some(Outcome::Stale);
+            }
+            if word.len() > 1 {
+                return refusal(word, &items[1..]).map(Outcome::Refused);
+            }
+        }
+        Some(match self {
+            Self::Reserved(id) => (int(value)? == 1).then(|| Outcome::Id(id.clone()))?,
+            Self::Done => (int(value)? == 1).then_some(Outcome::Ok)?,
+            Self::Set => {
+                if int(value)? == 1 {
+                    Outcome::Ok
+                } else {
+                    Outcome::Nil
+                }
+            }
+            Self::Available => Outcome::Integer(int(items.get(1)?)?),
+            Self::ExpiresAt | Self::Reaped => Outcome::Integer(int(value)?),
+            Self::Found(id) => {
+                if items.is_empty() {
+                    return Some(Outcome::Nil);
+                }
+                let reference = text(items.get(4)?)?;
+                Outcome::Reservation(Reservation {
+                    id: id.clone(),
+                    state: State::from_letter(text(items.first()?)?)?,
+                    sku: text(items.get(1)?)?.to_vec(),
+                    quantity: int(items.get(2)?)?,
+                    expires_ms: int(items.get(3)?)?,
+                    reference: (!reference.is_empty()).then(|| reference.to_vec()),
+                })
+            }
+            Self::Stocks(skus) => {
+                let mut views = Vec::with_capacity(skus.len());
+                for ((place, sku), item) in skus.iter().zip(items) {
+                    let view = match item {
+                        Value::Array(stock) => Some(StockView {
+                            sku: sku.clone(),
+                            available: int(stock.first()?)?,
+                            reserved: int(stock.get(1)?)?,
+                            committed: int(stock.get(2)?)?,
+                            protected: int(stock.get(3)?)? == 1,
+                        }),
+                        _ => None,
+                    };
+                    views.push((*place, view));
+                }
+                (views.len() == skus.len()).then_some(Outcome::Stocks(views))?
+            }
+            Self::Marked(..) => Outcome::Marked {
+                changed: int(items.first()?)?,
+                version_before: int(items.get(1)?)?,
+                version_after: int(items.get(2)?)?,
+            },
+            Self::Marks(places) => Outcome::Marks(
+                places.iter().zip(items).map(|(&place, item)| Some((place, int(item)? == 1))).collect::<Option<_>>()?,
+            ),
+            Self::MarkedList => Outcome::MarkedList {
+                version: int(items.first()?)?,
+                skus: items[1..].iter().map(|item| text(item).map(<[u8]>::to_vec)).collect::<Option<_>>()?,
+            },
+        })
+    }
+}
+
+fn int(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(int) => Some(*int),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// The script's refusals: a word and its numbers.
+fn refusal(word: &[u8], numbers: &[Value]) -> Option<Refusal> {
+    let number = |index: usize| numbers.get(index).and_then(int);
+    Some(match word {
+        b"INSUFFICIENTSTOCK" => {
+            let (requested, available, retry_ms) = (number(0)?, number(1)?, number(2)?);
+            let retry = if retry_ms >= 0 { format!(" retry_ms={retry_ms}") } else { String::new() };
+            Refusal::new(
+                Status::InsufficientStock,
+                format!("fewer are available than were asked for requested={requested} available={available}{retry}"),
+            )
+        }
+        b"BELOWRESERVED" => Refusal::new(
+            Status::BelowReserved,
+            format!("fewer than are reserved; FORCE sets it all the same requested={} reserved={}", number(0)?, number(1)?),
+        ),
+        b"INVALIDTTL" => Refusal::new(
+            Status::InvalidTtl,
+            format!("the reservation may live no longer than reservation_ttl_max from its making left_ms={}", number(0)?.max(0)),
+        ),
+        b"NOTFOUND" => Refusal::not_found(),
+        b"EXPIRED" => Refusal::new(Status::Expired, "the reservation expired and its stock was given back"),
+        b"ALREADYCOMMITTED" => Refusal::new(Status::AlreadyCommitted, "the reservation was committed"),
+        b"ROLLEDBACK" => Refusal::new(Status::RolledBack, "the reservation was rolled back"),
+        b"UNKNOWNSKU" => Refusal::new(Status::UnknownSku, "stock was never set for this SKU"),
+        b"CONFLICT" => Refusal::new(Status::Conflict, "the same ID was used with other arguments"),
+        b"OVERFLOW" => Refusal::new(Status::Overflow, "the sum would be more than 9007199254740991"),
+        _ => return None,
+    })
+}

@@ -1,0 +1,346 @@
+//! The order of one client's replies: a slot for each request that waits, the bytes that are ready to be written.
+//!
+//! A request that is answered elsewhere takes a [`Ticket`]; whoever answers it, in whatever order, the client gets the
+//! replies in the order of its requests. Never does I/O; never leaves its thread.
+
+use bytes::{Buf, Bytes, BytesMut};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Waker;
+
+/// An output buffer that grew past this is given back to the allocator once it is empty.
+const KEEP_CAPACITY_BYTES: usize = 64 * 1024;
+
+enum Slot {
+    /// Nothing of the reply is here yet, or the part that came while others were ahead.
+    Waiting(Option<BytesMut>),
+    Ready(Bytes),
+}
+
+#[derive(Default)]
+struct Inner {
+    out: BytesMut,
+    /// The number of the slot at the front of `slots`.
+    head: u64,
+    slots: VecDeque<Slot>,
+    /// Bytes kept in `slots`.
+    held_bytes: usize,
+    waiting: usize,
+    waker: Option<Waker>,
+}
+
+/// One client's replies. Shared (`Rc`) by its session and by whoever owes it a reply.
+pub struct ReplyQueue {
+    inner: RefCell<Inner>,
+    limit_bytes: usize,
+    closed: Cell<bool>,
+    overflowed: Cell<bool>,
+    broken: Cell<bool>,
+    /// The inventory batch that has operations of this client in flight, and how many: see the batcher.
+    batch: Cell<(u64, usize)>,
+}
+
+impl ReplyQueue {
+    /// `limit_bytes`: above it the client is too slow and is to be closed.
+    #[must_use]
+    pub fn new(limit_bytes: usize) -> Rc<Self> {
+        Rc::new(Self {
+            inner: RefCell::default(),
+            limit_bytes,
+            closed: Cell::new(false),
+            overflowed: Cell::new(false),
+            broken: Cell::new(false),
+            batch: Cell::new((0, 0)),
+        })
+    }
+
+    /// A place in the order for a reply that comes later.
+    #[must_use]
+    pub fn ticket(self: &Rc<Self>) -> Ticket {
+        let mut inner = self.inner.borrow_mut();
+        let number = inner.head + inner.slots.len() as u64;
+        inner.slots.push_back(Slot::Waiting(None));
+        inner.waiting += 1;
+        Ticket { queue: Rc::clone(self), number, answered: false }
+    }
+
+    /// A reply that is here already.
+    pub fn push(&self, reply: &[u8]) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.slots.is_empty() {
+            inner.out.extend_from_slice(reply);
+        } else {
+            inner.held_bytes += reply.len();
+            inner.slots.push_back(Slot::Ready(Bytes::copy_from_slice(reply)));
+        }
+        self.check_limit(&inner);
+    }
+
+    /// Bytes that belong to no request (pushes, a subscribed connection). Only for a client without waiting replies.
+    pub fn push_unasked(&self, bytes: &[u8]) {
+        if self.closed.get() {
+            return;
+        }
+        let mut inner = self.inner.borrow_mut();
+        inner.out.extend_from_slice(bytes);
+        self.check_limit(&inner);
+        Self::wake(&mut inner);
+    }
+
+    /// How many requests wait for their reply.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inner.borrow().waiting
+    }
+
+    /// Bytes that the client has not taken yet.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        let inner = self.inner.borrow();
+        inner.out.len() + inner.held_bytes
+    }
+
+    /// The client went over its limit: close it.
+    #[must_use]
+    pub fn overflowed(&self) -> bool {
+        self.overflowed.get()
+    }
+
+    /// A reply cannot be completed, or the client's own upstream connection is lost: close it after what is ready.
+    pub fn break_off(&self) {
+        self.broken.set(true);
+        Self::wake(&mut self.inner.borrow_mut());
+    }
+
+    /// Whether [`break_off`](Self::break_off) was called.
+    #[must_use]
+    pub fn broken_off(&self) -> bool {
+        self.broken.get()
+    }
+
+    /// The client is gone: what still comes is thrown away.
+    pub fn close(&self) {
+        self.closed.set(true);
+        let mut inner = self.inner.borrow_mut();
+        inner.out = BytesMut::new();
+        inner.waker = None;
+    }
+
+    /// Runs `write` on the bytes that are ready; it returns how many of them it took.
+    pub fn with_ready<E>(&self, write: impl FnOnce(&[u8]) -> Result<usize, E>) -> Result<usize, E> {
+        let mut inner = self.inner.borrow_mut();
+        if inner.out.is_empty() {
+            return Ok(0);
+        }
+        let taken = write(&inner.out)?;
+        inner.out.advance(taken);
+        if inner.out.is_empty() {
+            if inner.out.capacity() > KEEP_CAPACITY_BYTES {
+                inner.out = BytesMut::new();
+            } else {
+                inner.out.clear();
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Whom to wake when a reply came.
+    pub fn register(&self, waker: &Waker) {
+        let mut inner = self.inner.borrow_mut();
+        match &mut inner.waker {
+            Some(known) if known.will_wake(waker) => {}
+            other => *other = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes the session: something outside its replies changed.
+    pub fn wake_session(&self) {
+        Self::wake(&mut self.inner.borrow_mut());
+    }
+
+    /// May an operation of this client join the batch `id`? Only where no other batch has one in flight: a client's
+    /// operations take effect in its order.
+    #[must_use]
+    pub fn may_join_batch(&self, id: u64) -> bool {
+        let (current, count) = self.batch.get();
+        count == 0 || current == id
+    }
+
+    /// An operation of this client joined the batch.
+    pub fn join_batch(&self, id: u64) {
+        let (_, count) = self.batch.get();
+        self.batch.set((id, count + 1));
+    }
+
+    /// An operation of this client left its batch.
+    pub fn leave_batch(&self) {
+        let (id, count) = self.batch.get();
+        self.batch.set((id, count.saturating_sub(1)));
+    }
+
+    fn wake(inner: &mut Inner) {
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn check_limit(&self, inner: &Inner) {
+        if inner.out.len() + inner.held_bytes > self.limit_bytes {
+            self.overflowed.set(true);
+        }
+    }
+
+    fn part(&self, number: u64, bytes: &[u8]) {
+        if self.closed.get() || self.overflowed.get() {
+            return;
+        }
+        let mut guard = self.inner.borrow_mut();
+        let inner = &mut *guard;
+        if number == inner.head {
+            inner.out.extend_from_slice(bytes);
+        } else if let Some(Slot::Waiting(kept)) = inner.slots.get_mut((number - inner.head) as usize) {
+            kept.get_or_insert_default().extend_from_slice(bytes);
+            inner.held_bytes += bytes.len();
+        }
+        self.check_limit(inner);
+        Self::wake(inner);
+    }
+
+    fn complete(&self, number: u64, bytes: &[u8]) {
+        let mut guard = self.inner.borrow_mut();
+        let inner = &mut *guard;
+        inner.waiting -= 1;
+        if self.closed.get() || self.overflowed.get() {
+            Self::wake(inner);
+            return;
+        }
+        if number == inner.head {
+            inner.out.extend_from_slice(bytes);
+            inner.slots.pop_front();
+            inner.head += 1;
+            while let Some(slot) = inner.slots.front_mut() {
+                match slot {
+                    Slot::Ready(ready) => {
+                        inner.held_bytes -= ready.len();
+                        inner.out.extend_from_slice(ready);
+                        inner.slots.pop_front();
+                        inner.head += 1;
+                    }
+                    Slot::Waiting(kept) => {
+                        // It is its turn now: what came early goes ahead, the rest follows as it comes.
+                        if let Some(kept) = kept.take() {
+                            inner.held_bytes -= kept.len();
+                            inner.out.extend_from_slice(&kept);
+                        }
+                        break;
+                    }
+                }
+            }
+        } else if let Some(slot) = inner.slots.get_mut((number - inner.head) as usize) {
+            let ready = match slot {
+                Slot::Waiting(Some(kept)) => {
+                    kept.extend_from_slice(bytes);
+                    std::mem::take(kept).freeze()
+                }
+                _ => Bytes::copy_from_slice(bytes),
+            };
+            inner.held_bytes += bytes.len();
+            *slot = Slot::Ready(ready);
+        }
+        self.check_limit(inner);
+        Self::wake(inner);
+    }
+}
+
+/// A reply that is owed. Dropped without an answer it says so to the client, for a slot must never be left over.
+pub struct Ticket {
+    queue: Rc<ReplyQueue>,
+    number: u64,
+    answered: bool,
+}
+
+impl Ticket {
+    /// A part of the reply; the rest follows.
+    pub fn part(&self, bytes: &[u8]) {
+        self.queue.part(self.number, bytes);
+    }
+
+    /// The whole reply, or its last part.
+    pub fn complete(mut self, bytes: &[u8]) {
+        self.answered = true;
+        self.queue.complete(self.number, bytes);
+    }
+
+    /// Part of the reply went out and the rest will never come: the client is to be closed.
+    pub fn break_off(mut self) {
+        self.answered = true;
+        self.queue.break_off();
+        self.queue.complete(self.number, b"");
+    }
+
+    /// The client that is owed.
+    #[must_use]
+    pub fn queue(&self) -> &Rc<ReplyQueue> {
+        &self.queue
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.queue.complete(self.number, b"-UNCERTAIN the sidecar gave up this request; what became of it is not known\r\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(queue: &ReplyQueue) -> Vec<u8> {
+        let mut got = Vec::new();
+        let _ = queue.with_ready(|ready| {
+            got.extend_from_slice(ready);
+            Ok::<_, ()>(ready.len())
+        });
+        got
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_requests() {
+        let queue = ReplyQueue::new(1 << 20);
+        let (first, second) = (queue.ticket(), queue.ticket());
+        queue.push(b"third ");
+        let fourth = queue.ticket();
+        second.complete(b"second ");
+        fourth.part(b"fou");
+        assert_eq!(taken(&queue), b"");
+        first.part(b"fi");
+        assert_eq!(taken(&queue), b"fi");
+        first.complete(b"rst ");
+        assert_eq!(taken(&queue), b"first second third fou"[2..].to_vec());
+        fourth.complete(b"rth");
+        assert_eq!((taken(&queue), queue.waiting(), queue.unsent_bytes()), (b"rth".to_vec(), 0, 0));
+    }
+
+    #[test]
+    fn a_ticket_that_is_dropped_keeps_the_order() {
+        let queue = ReplyQueue::new(1 << 20);
+        let (first, second) = (queue.ticket(), queue.ticket());
+        second.complete(b"+OK\r\n");
+        drop(first);
+        let got = taken(&queue);
+        assert!(got.starts_with(b"-UNCERTAIN ") && got.ends_with(b"\r\n+OK\r\n"), "{got:?}");
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_is_told_apart_at_its_limit() {
+        let queue = ReplyQueue::new(10);
+        queue.push(b"0123456789");
+        assert!(!queue.overflowed());
+        let ticket = queue.ticket();
+        ticket.complete(b"x");
+        assert!(queue.overflowed());
+    }
+}

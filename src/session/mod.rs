@@ -1,0 +1,294 @@
+//! One client: reads its requests, sends each its way, writes its replies in order.
+//!
+//! A session is one task that polls everything itself: its socket, its replies, what it waits for. It never blocks on an
+//! upstream, and nothing it hands over is cancelled when it ends: what is owed to a client that is gone is thrown away by
+//! whoever brings it.
+
+mod core;
+mod dispatch;
+mod local;
+mod pinned;
+
+use self::core::{Core, Phase, Step};
+use crate::metrics::{Direction, ErrorKind, ErrorOrigin};
+use crate::resp::{ArgRange, FrameKind, ReplyQueue, RequestLimits, RequestScanner, write};
+use crate::upstream::stream::Stream;
+use bytes::{Buf, BytesMut};
+use pinned::Stage;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+pub use self::core::{SessionContext, SessionSettings};
+
+/// While requests wait for earlier ones to be answered, so many bytes more are read, so that the client's end is seen.
+const BLOCKED_BYTES_MAX: usize = 64 * 1024;
+/// How long a client that is to be closed may take to read its last replies.
+const LINGER: Duration = Duration::from_millis(500);
+
+struct Session {
+    core: Core,
+    scanner: RequestScanner,
+    stream: Stream,
+    /// What was read and not taken yet: part of a frame, or frames that must wait.
+    unread: BytesMut,
+    /// `unread` begins with a whole frame that must wait.
+    blocked: bool,
+}
+
+/// Serves one client until its end. `replies` is the client's queue, which the caller may wake.
+pub async fn serve(context: Rc<SessionContext>, stream: Stream, id: u64, replies: Rc<ReplyQueue>) {
+    let mut session = Session {
+        core: Core::new(context, Rc::clone(&replies), id),
+        scanner: RequestScanner::new(RequestLimits::default()),
+        stream,
+        unread: BytesMut::new(),
+        blocked: false,
+    };
+    let end = poll_fn(|cx| session.poll(cx)).await;
+    replies.close();
+    if let Err(error) = &end {
+        tracing::debug!(client = id, %error, "a client's connection ended");
+    }
+    let Session { core, stream, .. } = session;
+    // The pinned connection goes first: a client that is gone must not leave a command waiting upstream.
+    drop(core);
+    if end.is_ok() {
+        linger(stream).await;
+    }
+}
+
+/// Closes so that the client can read its last replies: closing with bytes unread would make the kernel throw them away.
+async fn linger(mut stream: Stream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = [0; 4096];
+    let until_its_end = async { while matches!(stream.read(&mut rest).await, Ok(n) if n > 0) {} };
+    let _ = tokio::time::timeout(LINGER, until_its_end).await;
+}
+
+impl Session {
+    /// Ready when the session is over: `Err` where the connection is of no more use.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.advance(cx);
+        self.core.flush_counts();
+        result
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.core.replies.register(cx.waker());
+            if self.core.replies.overflowed() {
+                self.core.context.metrics.error(ErrorOrigin::Client, ErrorKind::SlowReader);
+                tracing::warn!(client = self.core.client.id, "closed a client that does not read its replies");
+                return Poll::Ready(Err(io::Error::other("the client does not read its replies")));
+            }
+            if self.core.replies.broken_off() || self.core.context.closing.get() {
+                self.core.phase = Phase::Finishing;
+            }
+            let mut progress = self.core.poll_wait(cx);
+            progress |= self.take_unread(cx);
+            progress |= self.write(cx)?;
+            if self.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(read) = self.read(cx) {
+                progress |= read?;
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let core = &self.core;
+        let owes_nothing = core.replies.waiting() == 0 && core.replies.unsent_bytes() == 0;
+        match core.phase {
+            Phase::Open => false,
+            Phase::Ended => owes_nothing && core.wait.is_none() && !self.blocked,
+            Phase::Finishing => owes_nothing,
+        }
+    }
+
+    /// Returns whether a byte was written.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let pause = self.core.context.settings.output_pause_bytes;
+        let before = self.core.replies.unsent_bytes();
+        let mut wrote = 0;
+        loop {
+            let stream = &mut self.stream;
+            let taken = self.core.replies.with_ready(|ready| match Pin::new(stream).poll_write(cx, ready) {
+                Poll::Ready(Ok(0)) => Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Poll::Ready(taken) => taken,
+                Poll::Pending => Ok(0),
+            })?;
+            if taken == 0 {
+                break;
+            }
+            wrote += taken;
+        }
+        if wrote > 0 {
+            self.core.context.metrics.bytes[Direction::ClientOut].increment(wrote as u64);
+        }
+        if let Some(pin) = &self.core.pin
+            && before > pause
+            && self.core.replies.unsent_bytes() <= pause
+        {
+            pin.wake(); // it had stopped reading for this client
+        }
+        Ok(wrote > 0)
+    }
+
+    fn may_read(&self, cx: &mut Context<'_>) -> bool {
+        let core = &self.core;
+        core.phase == Phase::Open
+            && core.wait.is_none()
+            && (!self.blocked || self.unread.len() < BLOCKED_BYTES_MAX)
+            && core.replies.unsent_bytes() <= core.context.settings.output_pause_bytes
+            && core.has_room(cx)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if !self.may_read(cx) {
+            return Poll::Pending;
+        }
+        let scratch = Rc::clone(&self.core.context.scratch);
+        let mut scratch = scratch.borrow_mut();
+        let mut buf = ReadBuf::new(&mut scratch);
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+        let bytes = buf.filled();
+        if bytes.is_empty() {
+            if self.core.ends_at_once() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.core.phase = Phase::Ended;
+            return Poll::Ready(Ok(true));
+        }
+        self.core.context.metrics.bytes[Direction::ClientIn].increment(bytes.len() as u64);
+        let taken = if self.unread.is_empty() { self.take(cx, bytes) } else { 0 };
+        self.unread.extend_from_slice(&bytes[taken..]);
+        Poll::Ready(Ok(true))
+    }
+
+    /// Returns whether anything was taken.
+    fn take_unread(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.unread.is_empty() {
+            return false;
+        }
+        let mut unread = std::mem::take(&mut self.unread);
+        let taken = self.take(cx, &unread);
+        unread.advance(taken);
+        if !unread.is_empty() {
+            self.unread = unread;
+        }
+        taken > 0
+    }
+
+    /// Takes frames off the front of `bytes`, as many as may go. Returns how many bytes it took.
+    fn take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        self.blocked = false;
+        while at < bytes.len() && self.core.phase != Phase::Finishing && self.core.wait.is_none() {
+            match self.take_next(cx, &bytes[at..]) {
+                Some(taken) => at += taken,
+                None => break,
+            }
+        }
+        // Of a client that is to be closed nothing more is read.
+        if self.core.phase == Phase::Finishing { bytes.len() } else { at }
+    }
+
+    /// The next frame, or the next bytes of a large one. None: more bytes are needed, or it must wait.
+    fn take_next(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
+        if !matches!(self.core.stage, Stage::Frames) {
+            return self.take_streamed(cx, bytes);
+        }
+        let (step, len) = match self.scanner.scan(bytes) {
+            Ok(Some(frame)) => {
+                let step = match frame.kind {
+                    FrameKind::Empty => Step::Done,
+                    FrameKind::Array => self.core.dispatch(cx, &bytes[..frame.len], self.scanner.args()),
+                    FrameKind::Inline => {
+                        let (request, ranges) = encode(self.scanner.inline_args());
+                        self.core.dispatch(cx, &request, &ranges)
+                    }
+                };
+                (step, frame.len)
+            }
+            Ok(None) => {
+                let pending = self.scanner.pending();
+                let large = pending.bytes_at_least > self.core.context.settings.request_stream_bytes;
+                if !large || pending.args_complete == 0 {
+                    return None;
+                }
+                (self.core.begin_stream(cx, bytes, self.scanner.args()), 0)
+            }
+            Err(error) => {
+                self.core.protocol_error(&error.to_reply());
+                return None;
+            }
+        };
+        match step {
+            Step::Done => Some(len),
+            Step::Blocked => {
+                self.blocked = true;
+                None
+            }
+        }
+    }
+
+    fn take_streamed(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
+        if !self.core.has_room(cx) {
+            return None;
+        }
+        match self.scanner.stream(bytes) {
+            Ok(streamed) => {
+                self.core.stream_on(&bytes[..streamed.take], streamed.done);
+                (streamed.take > 0 || streamed.done).then_some(streamed.take)
+            }
+            Err(error) => {
+                // Part of the frame went upstream: that connection cannot be used for anything else.
+                self.core.pin = None;
+                self.core.protocol_error(&error.to_reply());
+                None
+            }
+        }
+    }
+}
+
+/// An inline request as an array, which is what goes upstream: one parser alone decides where its arguments end.
+fn encode(args: &[Vec<u8>]) -> (BytesMut, Vec<ArgRange>) {
+    let parts: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let mut request = BytesMut::new();
+    write::request(&mut request, &parts);
+    let mut digits = itoa::Buffer::new();
+    let mut at = 1 + digits.format(args.len()).len() + 2;
+    let ranges = args
+        .iter()
+        .map(|arg| {
+            let start = at + 1 + digits.format(arg.len()).len() + 2;
+            at = start + arg.len() + 2;
+            ArgRange { start, end: start + arg.len() }
+        })
+        .collect();
+    (request, ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inline_request_is_encoded_with_its_arguments_where_they_are_said_to_be() {
+        let args = vec![b"SET".to_vec(), vec![b'k'; 120], Vec::new()];
+        let (request, ranges) = encode(&args);
+        let found: Vec<_> = ranges.iter().map(|range| range.of(&request).to_vec()).collect();
+        assert_eq!(found, args);
+    }
+}

@@ -1,0 +1,215 @@
+//! A client with a connection of its own, which it keeps for its life; and requests too large to be kept, which need one.
+
+use super::core::{Core, Lane, Step};
+use crate::command::{Args, Pin, Route, route};
+use crate::metrics::{ErrorKind, Route as RouteLabel};
+use crate::resp::{ArgRange, Proto, write};
+use crate::upstream::link::Watch;
+use crate::upstream::stream::Greeting;
+use bytes::{Bytes, BytesMut};
+use std::task::Context;
+
+/// How the bytes that come are to be taken.
+pub(super) enum Stage {
+    /// As whole frames.
+    Frames,
+    /// The rest of a large frame goes to the pinned connection.
+    Forward,
+    /// The rest of a large frame is dropped; then this is the reply.
+    Drop(Bytes),
+}
+
+const NO_MORE_PINNED: &[u8] =
+    b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max); this was not sent\r\n";
+const IN_MULTI: &[u8] = b"-ERR INV commands inside MULTI are not supported yet; EXEC will abort this transaction\r\n";
+/// Longer than any request of the inventory that its grammar allows.
+const TOO_LARGE: &[u8] = b"-ERR the request is too large for a command of the inventory\r\n";
+
+enum Opened {
+    Yes,
+    /// Not while requests of another way are in flight.
+    NotYet,
+    /// `pinned_max` are open.
+    Refused,
+}
+
+impl Core {
+    /// Gives the client a connection of its own, with what it has set; the request is the first on it.
+    pub(super) fn pin_and_dispatch(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
+        match self.open_pin() {
+            Opened::Yes => self.dispatch_pinned(frame, args),
+            Opened::NotYet => Step::Blocked,
+            Opened::Refused => self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED),
+        }
+    }
+
+    fn open_pin(&mut self) -> Opened {
+        if self.pin.is_some() {
+            return Opened::Yes;
+        }
+        if !self.enter(Lane::Pinned) {
+            return Opened::NotYet;
+        }
+        let greeting = Greeting { proto: self.client.proto, db: self.client.db, name: self.client.name.clone() };
+        match self.context.links.pinned(&self.replies, greeting) {
+            Some(pin) => {
+                self.pin = Some(pin);
+                self.link = None;
+                Opened::Yes
+            }
+            None => Opened::Refused,
+        }
+    }
+
+    pub(super) fn dispatch_pinned(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        if pin.raw.get() {
+            let refuse = Self::is_inventory(args) || matches!(self.pinned_route(args), Route::Refuse(_));
+            if refuse {
+                pin.send_more(&refused_by_upstream(args));
+            } else {
+                pin.send_more(frame);
+            }
+            self.count(RouteLabel::Pinned);
+            return Step::Done;
+        }
+        if Self::is_inventory(args) {
+            return self.inventory_while_pinned(frame, args);
+        }
+        let route = self.pinned_route(args);
+        if let Route::Refuse(line) = route {
+            return self.refuse(ErrorKind::Unsupported, line.as_bytes());
+        }
+        if !self.enter(Lane::Pinned) {
+            return Step::Blocked;
+        }
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        if route == Route::Pin(Pin::Stream) {
+            // From here on replies are not one a request; those before must be paired first.
+            if self.replies.waiting() > 0 {
+                return Step::Blocked;
+            }
+            pin.raw.set(true);
+            pin.send_more(frame);
+        } else {
+            pin.send(frame, self.replies.ticket(), watch(args));
+            self.pin_blocking = route == Route::Pin(Pin::Blocking);
+        }
+        self.count(RouteLabel::Pinned);
+        Step::Done
+    }
+
+    fn inventory_while_pinned(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
+        // Whether this is inside MULTI is known when all replies are here.
+        if self.lane == Lane::Pinned && self.replies.waiting() > 0 {
+            return Step::Blocked;
+        }
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        if !pin.in_multi.get() {
+            let proto = pin.proto.get();
+            return self.inventory(args, proto);
+        }
+        // The upstream does not know the command: it refuses it and then EXEC, as after any bad command.
+        pin.send(frame, self.replies.ticket(), Watch::Replace(Bytes::from_static(IN_MULTI)));
+        self.count(RouteLabel::Pinned);
+        Step::Done
+    }
+
+    /// As for any client; but one that has its own connection from the beginning may wait for its own writes.
+    fn pinned_route(&self, args: &Args<'_>) -> Route {
+        match route(args, &self.context.knowledge.commands.load()) {
+            Route::Refuse(_) if self.context.tenant.pin_always && (args.is(0, "WAIT") || args.is(0, "WAITAOF")) => {
+                Route::Pin(Pin::Blocking)
+            }
+            route => route,
+        }
+    }
+
+    /// A request too large to be kept began; `ranges` are its first arguments, the name among them.
+    pub(super) fn begin_stream(&mut self, cx: &mut Context<'_>, bytes: &[u8], ranges: &[ArgRange]) -> Step {
+        let args = Args::new(bytes, ranges);
+        if Self::is_inventory(&args) {
+            self.stage = Stage::Drop(Bytes::from_static(TOO_LARGE));
+            return Step::Done;
+        }
+        let route = self.pinned_route(&args);
+        if let Route::Refuse(line) = route {
+            self.stage = Stage::Drop(Bytes::from_static(line.as_bytes()));
+            return Step::Done;
+        }
+        if !self.enter(Lane::Pinned) || !self.has_room(cx) {
+            return Step::Blocked;
+        }
+        match self.open_pin() {
+            Opened::NotYet => return Step::Blocked,
+            Opened::Refused => {
+                self.stage = Stage::Drop(Bytes::from_static(NO_MORE_PINNED));
+                return Step::Done;
+            }
+            Opened::Yes => {}
+        }
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        if route == Route::Pin(Pin::Stream) && !pin.raw.get() {
+            if self.replies.waiting() > 0 {
+                return Step::Blocked;
+            }
+            pin.raw.set(true);
+        }
+        if !pin.raw.get() {
+            pin.send(b"", self.replies.ticket(), Watch::None);
+            self.pin_blocking = route == Route::Pin(Pin::Blocking);
+        }
+        self.stage = Stage::Forward;
+        self.count(RouteLabel::Pinned);
+        Step::Done
+    }
+
+    /// The next bytes of a large request.
+    pub(super) fn stream_on(&mut self, bytes: &[u8], done: bool) {
+        if let (Stage::Forward, Some(pin)) = (&self.stage, &self.pin) {
+            pin.send_more(bytes);
+        }
+        if done && let Stage::Drop(reply) = std::mem::replace(&mut self.stage, Stage::Frames) {
+            self.refuse(ErrorKind::Unsupported, &reply);
+        }
+    }
+
+    /// Does the upstream send what was not asked for, so that no reply can be put between?
+    pub(super) fn is_raw(&self) -> bool {
+        self.pin.as_ref().is_some_and(|pin| pin.raw.get())
+    }
+
+    /// The client has closed its sending side: is there nothing that it could still wait for? A command that waits in the
+    /// upstream must not take an element for a client that is gone.
+    pub(super) fn ends_at_once(&self) -> bool {
+        self.is_raw() || (self.pin.is_some() && self.pin_blocking && self.replies.waiting() > 0)
+    }
+}
+
+fn watch(args: &Args<'_>) -> Watch {
+    let alone = args.len() == 1;
+    if alone && args.is(0, "MULTI") {
+        Watch::Multi
+    } else if alone && (args.is(0, "EXEC") || args.is(0, "DISCARD")) {
+        Watch::MultiEnds
+    } else if alone && args.is(0, "RESET") {
+        Watch::Reset
+    } else if args.is(0, "HELLO") && args.is(1, "3") {
+        Watch::Hello(Proto::Resp3)
+    } else if args.is(0, "HELLO") && args.is(1, "2") {
+        Watch::Hello(Proto::Resp2)
+    } else {
+        Watch::None
+    }
+}
+
+/// On a connection whose replies are not one a request a refusal keeps its place only where the upstream gives it: as an
+/// unknown command whose name says why.
+fn refused_by_upstream(args: &Args<'_>) -> BytesMut {
+    let mut name: Vec<u8> =
+        args.get(0).unwrap_or_default().iter().copied().filter(u8::is_ascii_graphic).take(32).collect();
+    name.extend_from_slice(b" (not served on a connection that subscribes, monitors or turned replies off)");
+    let mut request = BytesMut::new();
+    write::request(&mut request, &[&name]);
+    request
+}

@@ -1,0 +1,565 @@
+//! A link: one upstream connection that carries the requests of many clients (shared) or of one (exclusive, a pinned
+//! connection). It owns the order of replies on that connection; it never looks into a request.
+//!
+//! Every request that was handed over keeps its slot until its reply came, whoever has vanished meanwhile. Reading and
+//! writing go on at once, in one task.
+
+use super::stream::{Greeting, Stream, greet};
+use super::target::Target;
+use crate::error::{Kind, UpstreamError};
+use crate::metrics::{ConnectionKind, Direction, Metrics};
+use crate::resp::{Proto, ReplyQueue, ReplyScanner, Ticket};
+use bytes::{Buf, Bytes, BytesMut};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Interval;
+
+/// A session stops to hand over requests while so many bytes wait to be written.
+pub const OUT_PAUSE_BYTES: usize = 4 * 1024 * 1024;
+/// An output buffer that grew past this is given back once it is empty.
+const KEEP_CAPACITY_BYTES: usize = 256 * 1024;
+/// Bytes read at a time.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
+/// How often a link looks whether its upstream still answers.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the reply to a request says about the connection, for the session to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing.
+    None,
+    /// `MULTI`: from `+` on the connection is in a transaction.
+    Multi,
+    /// `EXEC`, `DISCARD`: it is no more.
+    MultiEnds,
+    /// `RESET`: no transaction, RESP2.
+    Reset,
+    /// `HELLO n`: where it is no error, this protocol is spoken from here on.
+    Hello(Proto),
+    /// The upstream's reply is dropped and this one given instead.
+    Replace(Bytes),
+}
+
+struct Slot {
+    ticket: Ticket,
+    /// Where in the stream of bytes the request begins.
+    start: u64,
+    watch: Watch,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// A connection is being made; requests wait for it.
+    Connecting,
+    Up,
+    /// The last attempt failed; requests are refused until the next one.
+    Down(UpstreamError),
+    Closed,
+}
+
+struct Inner {
+    state: State,
+    out: BytesMut,
+    /// The position in the stream of bytes of `out`'s first byte: all before it is written.
+    written: u64,
+    slots: VecDeque<Slot>,
+    waker: Option<Waker>,
+    /// Sessions that wait for this link to be up, or for room in `out`.
+    waiters: Vec<Waker>,
+    /// The upstream's reply to HELLO on the current connection.
+    hello: Bytes,
+}
+
+/// Whose requests a link carries.
+pub enum Sharing {
+    /// Of many clients; it reconnects by itself.
+    Shared {
+        /// The head of the line may wait so long for its reply.
+        reply_timeout: Duration,
+    },
+    /// Of this one; its end is the end of the client.
+    Exclusive {
+        /// The client.
+        client: Rc<ReplyQueue>,
+        /// Above so many bytes that the client has not taken no more are read.
+        pause_bytes: usize,
+    },
+}
+
+/// See the module.
+pub struct Link {
+    target: Rc<Target>,
+    greeting: Greeting,
+    sharing: Sharing,
+    metrics: Metrics,
+    inner: RefCell<Inner>,
+    /// Sessions that use it now.
+    pub users: Cell<usize>,
+    /// Exclusive only: inside MULTI, as far as the replies so far say.
+    pub in_multi: Cell<bool>,
+    /// Exclusive only: the protocol that the connection speaks, as far as the replies so far say.
+    pub proto: Cell<Proto>,
+    /// Exclusive only: bytes go through as they come, for replies are no longer one a request.
+    pub raw: Cell<bool>,
+}
+
+impl Link {
+    /// Makes the link and its task, which connects at once and ends when the link is closed.
+    pub fn start(target: &Rc<Target>, greeting: Greeting, sharing: Sharing, metrics: &Metrics, scratch: &Scratch) -> Rc<Self> {
+        let link = Rc::new(Self {
+            target: Rc::clone(target),
+            proto: Cell::new(greeting.proto),
+            greeting,
+            sharing,
+            metrics: metrics.clone(),
+            inner: RefCell::new(Inner {
+                state: State::Connecting,
+                out: BytesMut::new(),
+                written: 0,
+                slots: VecDeque::new(),
+                waker: None,
+                waiters: Vec::new(),
+                hello: Bytes::new(),
+            }),
+            users: Cell::new(0),
+            in_multi: Cell::new(false),
+            raw: Cell::new(false),
+        });
+        // The task holds the link; it ends by `close`, which the owner (a session or the set of links) calls.
+        tokio::task::spawn_local(run(Rc::clone(&link), Rc::clone(scratch)));
+        link
+    }
+
+    /// Hands over one whole request (or its first part: `more` follows by [`send_more`](Self::send_more)).
+    pub fn send(&self, request: &[u8], ticket: Ticket, watch: Watch) {
+        let mut guard = self.inner.borrow_mut();
+        let inner = &mut *guard;
+        if let State::Down(error) = &inner.state {
+            ticket.complete(unavailable(error).as_bytes());
+            return;
+        }
+        if matches!(inner.state, State::Closed) {
+            ticket.complete(b"-UNAVAILABLE the connection to the upstream is closed; this was not sent\r\n");
+            return;
+        }
+        let start = inner.written + inner.out.len() as u64;
+        inner.slots.push_back(Slot { ticket, start, watch });
+        inner.out.extend_from_slice(request);
+        wake(&mut inner.waker);
+    }
+
+    /// Bytes for which no slot is kept: the rest of a large request, or a raw connection's.
+    pub fn send_more(&self, bytes: &[u8]) {
+        let mut inner = self.inner.borrow_mut();
+        if !matches!(inner.state, State::Down(_) | State::Closed) {
+            inner.out.extend_from_slice(bytes);
+            wake(&mut inner.waker);
+        }
+    }
+
+    /// Ready when the link is up, with the upstream's reply to HELLO; or the error of the last attempt.
+    pub fn poll_up(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, UpstreamError>> {
+        let mut inner = self.inner.borrow_mut();
+        match &inner.state {
+            State::Up => Poll::Ready(Ok(inner.hello.clone())),
+            State::Down(error) => Poll::Ready(Err(error.clone())),
+            State::Closed => Poll::Ready(Err(UpstreamError::new(Kind::Io, "the connection is closed"))),
+            State::Connecting => {
+                inner.waiters.push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Pending, and `cx` woken later, while too much waits to be written.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.borrow_mut();
+        if inner.out.len() < OUT_PAUSE_BYTES {
+            return Poll::Ready(());
+        }
+        inner.waiters.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Nothing is to be written and no reply is owed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let inner = self.inner.borrow();
+        inner.slots.is_empty() && inner.out.is_empty()
+    }
+
+    /// Ends the link and its connection. What it still owes is answered as lost.
+    pub fn close(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.state = State::Closed;
+        wake(&mut inner.waker);
+    }
+
+    /// The client took bytes: go on reading.
+    pub fn wake(&self) {
+        wake(&mut self.inner.borrow_mut().waker);
+    }
+
+    fn kind(&self) -> ConnectionKind {
+        if self.is_exclusive() { ConnectionKind::Pinned } else { ConnectionKind::Link }
+    }
+
+    fn is_exclusive(&self) -> bool {
+        matches!(self.sharing, Sharing::Exclusive { .. })
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.inner.borrow().state, State::Closed)
+    }
+
+    fn set_state(&self, state: State) {
+        let mut inner = self.inner.borrow_mut();
+        if !matches!(inner.state, State::Closed) {
+            inner.state = state;
+        }
+        inner.waiters.drain(..).for_each(Waker::wake);
+    }
+
+    /// No connection could be made: what waits for one was never sent.
+    fn refuse_all(&self, error: &UpstreamError) {
+        let slots = {
+            let mut inner = self.inner.borrow_mut();
+            inner.out = BytesMut::new();
+            std::mem::take(&mut inner.slots)
+        };
+        let line = unavailable(error);
+        for slot in slots {
+            slot.ticket.complete(line.as_bytes());
+        }
+    }
+
+    /// The connection is lost. What was written may have been executed; a request of which a byte is missing was not; one
+    /// of which no byte was written is kept for the next connection, where there will be one.
+    fn lose(&self, error: &UpstreamError, mid_reply: bool) {
+        let (lost, keep) = {
+            let mut guard = self.inner.borrow_mut();
+            let inner = &mut *guard;
+            let end = inner.written + inner.out.len() as u64;
+            let mut lost = Vec::new();
+            while let Some(slot) = inner.slots.front() {
+                if slot.start >= inner.written && !self.is_exclusive() {
+                    break;
+                }
+                let Some(slot) = inner.slots.pop_front() else { break };
+                let slot_end = inner.slots.front().map_or(end, |next| next.start);
+                lost.push((slot, slot_end <= inner.written));
+            }
+            let keep_from = inner.slots.front().map_or(end, |slot| slot.start);
+            let drop_bytes = (keep_from - inner.written) as usize;
+            inner.out.advance(drop_bytes);
+            inner.written = keep_from;
+            (lost, inner.slots.len())
+        };
+        for (index, (slot, whole)) in lost.into_iter().enumerate() {
+            if index == 0 && mid_reply && !matches!(slot.watch, Watch::Replace(_)) {
+                slot.ticket.break_off();
+            } else if whole {
+                slot.ticket.complete(
+                    format!("-UNCERTAIN the connection to the upstream was lost ({error}); this may have been executed\r\n").as_bytes(),
+                );
+            } else {
+                slot.ticket.complete(unavailable(error).as_bytes());
+            }
+        }
+        if keep > 0 {
+            tracing::debug!(requests = keep, "requests wait for the next connection");
+        }
+    }
+}
+
+/// Bytes that a worker's connections read into, one after the other; never held across an await.
+pub type Scratch = Rc<RefCell<Vec<u8>>>;
+
+/// A scratch buffer for one worker.
+#[must_use]
+pub fn new_scratch() -> Scratch {
+    Rc::new(RefCell::new(vec![0; SCRATCH_BYTES]))
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+/// The reply for what was never sent.
+#[must_use]
+pub fn unavailable(error: &UpstreamError) -> String {
+    let detail = error.detail.replace(['\r', '\n'], " ");
+    format!("-UNAVAILABLE the upstream cannot be reached ({detail}); this was not sent\r\n")
+}
+
+async fn run(link: Rc<Link>, scratch: Scratch) {
+    let mut failures = 0;
+    loop {
+        let connected = async {
+            let mut stream = Stream::connect(&link.target.address, link.target.connect_timeout).await?;
+            let hello = greet(&mut stream, &link.target, &link.greeting, link.target.connect_timeout).await?;
+            Ok((stream, hello))
+        };
+        let connected = tokio::select! {
+            connected = connected => connected,
+            () = closed(&link) => break,
+        };
+        let error = match connected {
+            Ok((mut stream, hello)) => {
+                failures = 0;
+                link.inner.borrow_mut().hello = hello;
+                link.set_state(State::Up);
+                link.metrics.upstream_connections[link.kind()].increment(1.0);
+                let mut driver = Driver::new(&link);
+                let error = poll_fn(|cx| driver.poll(cx, &mut stream, &scratch)).await;
+                link.metrics.upstream_connections[link.kind()].decrement(1.0);
+                link.set_state(State::Connecting);
+                link.lose(&error, driver.mid_reply());
+                error
+            }
+            Err(error) => {
+                link.set_state(State::Down(error.clone()));
+                link.refuse_all(&error);
+                if !link.is_exclusive() {
+                    let pause = link.target.pause(failures);
+                    failures += 1;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = closed(&link) => break,
+                    }
+                    link.set_state(State::Connecting);
+                }
+                error
+            }
+        };
+        if link.is_closed() {
+            break;
+        }
+        if let Sharing::Exclusive { client, .. } = &link.sharing {
+            tracing::debug!(%error, "a pinned connection ended");
+            client.break_off();
+            break;
+        }
+        link.metrics.reconnects[link.kind()].increment(1);
+        tracing::warn!(upstream = %link.target.address, %error, "a link was lost; connecting again");
+    }
+    link.set_state(State::Closed);
+    link.lose(&UpstreamError::new(Kind::Io, "closed"), false);
+    link.refuse_all(&UpstreamError::new(Kind::Io, "closed"));
+}
+
+/// Until the link is closed. Cancel safe: it only looks.
+async fn closed(link: &Link) {
+    poll_fn(|cx| {
+        let mut inner = link.inner.borrow_mut();
+        if matches!(inner.state, State::Closed) {
+            return Poll::Ready(());
+        }
+        inner.waker = Some(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+/// One connection's reading and writing.
+struct Driver<'l> {
+    link: &'l Rc<Link>,
+    scanner: ReplyScanner,
+    /// The beginning of a reply's header line whose end is not here yet.
+    rest: Vec<u8>,
+    tick: Interval,
+    /// Ticks since a byte came while a reply was owed.
+    silent_ticks: u32,
+}
+
+impl<'l> Driver<'l> {
+    fn new(link: &'l Rc<Link>) -> Self {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Self { link, scanner: ReplyScanner::new(), rest: Vec::new(), tick, silent_ticks: 0 }
+    }
+
+    fn mid_reply(&self) -> bool {
+        self.scanner.mid_reply()
+    }
+
+    /// Ready when the connection is at its end, with the reason.
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream, scratch: &Scratch) -> Poll<UpstreamError> {
+        self.link.inner.borrow_mut().waker = Some(cx.waker().clone());
+        if self.link.is_closed() {
+            return Poll::Ready(UpstreamError::new(Kind::Io, "closed"));
+        }
+        if let Err(error) = self.write(cx, stream) {
+            return Poll::Ready(error);
+        }
+        if let Err(error) = self.read(cx, stream, scratch) {
+            return Poll::Ready(error);
+        }
+        while self.tick.poll_tick(cx).is_ready() {
+            if let Some(error) = self.on_tick() {
+                return Poll::Ready(error);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn on_tick(&mut self) -> Option<UpstreamError> {
+        let Sharing::Shared { reply_timeout } = &self.link.sharing else { return None };
+        if self.link.inner.borrow().slots.is_empty() {
+            self.silent_ticks = 0;
+            return None;
+        }
+        self.silent_ticks += 1;
+        (TICK * self.silent_ticks > *reply_timeout).then(|| {
+            UpstreamError::new(Kind::Timeout, format!("{}: no reply within {reply_timeout:?}", self.link.target.address))
+        })
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Result<(), UpstreamError> {
+        let mut guard = self.link.inner.borrow_mut();
+        let inner = &mut *guard;
+        while !inner.out.is_empty() {
+            match Pin::new(&mut *stream).poll_write(cx, &inner.out) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return Err(UpstreamError::new(Kind::Io, "the connection takes no more bytes")),
+                Poll::Ready(Ok(n)) => {
+                    inner.out.advance(n);
+                    inner.written += n as u64;
+                    self.link.metrics.bytes[Direction::UpstreamOut].increment(n as u64);
+                }
+                Poll::Ready(Err(error)) => return Err(UpstreamError::new(Kind::Io, error.to_string())),
+            }
+        }
+        if inner.out.is_empty() && inner.out.capacity() > KEEP_CAPACITY_BYTES {
+            inner.out = BytesMut::new();
+        }
+        if inner.out.len() < OUT_PAUSE_BYTES {
+            inner.waiters.drain(..).for_each(Waker::wake);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, stream: &mut Stream, scratch: &Scratch) -> Result<(), UpstreamError> {
+        loop {
+            if let Sharing::Exclusive { client, pause_bytes } = &self.link.sharing {
+                // Its own client is slow: let the upstream wait, as it would for that client without a sidecar.
+                if client.unsent_bytes() > *pause_bytes {
+                    return Ok(());
+                }
+            }
+            let mut scratch = scratch.borrow_mut();
+            let kept = self.rest.len();
+            if kept >= scratch.len() / 2 {
+                // A header line longer than that is an error text or a number of absurd length.
+                return Err(UpstreamError::new(Kind::Io, "a reply's header line is too long"));
+            }
+            scratch[..kept].copy_from_slice(&self.rest);
+            let mut buf = ReadBuf::new(&mut scratch[kept..]);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) => return Err(UpstreamError::new(Kind::Io, error.to_string())),
+                Poll::Ready(Ok(())) => {}
+            }
+            let n = buf.filled().len();
+            if n == 0 {
+                return Err(UpstreamError::new(Kind::Io, "closed by the upstream"));
+            }
+            self.silent_ticks = 0;
+            self.link.metrics.bytes[Direction::UpstreamIn].increment(n as u64);
+            self.deliver(&scratch[..kept + n])?;
+        }
+    }
+
+    /// Gives what came to those it is for.
+    fn deliver(&mut self, bytes: &[u8]) -> Result<(), UpstreamError> {
+        if self.link.raw.get() {
+            if let Sharing::Exclusive { client, .. } = &self.link.sharing {
+                client.push_unasked(bytes);
+            }
+            self.rest.clear();
+            return Ok(());
+        }
+        let mut at = 0;
+        while at < bytes.len() {
+            let advance = self
+                .scanner
+                .advance(&bytes[at..])
+                .map_err(|error| UpstreamError::new(Kind::Io, format!("not a RESP reply: {error}")))?;
+            if advance.take == 0 && !advance.done {
+                break;
+            }
+            let part = &bytes[at..at + advance.take];
+            at += advance.take;
+            self.deliver_part(part, advance.done)?;
+        }
+        self.rest.clear();
+        self.rest.extend_from_slice(&bytes[at..]);
+        Ok(())
+    }
+
+    fn deliver_part(&mut self, part: &[u8], done: bool) -> Result<(), UpstreamError> {
+        let link = self.link;
+        if self.scanner.is_push() {
+            // Only a client's own connection asks for pushes; one that comes before a reply stands before it.
+            if let Sharing::Exclusive { client, .. } = &link.sharing {
+                match link.inner.borrow().slots.front() {
+                    Some(slot) => slot.ticket.part(part),
+                    None => client.push_unasked(part),
+                }
+            }
+            return Ok(());
+        }
+        if !done {
+            let inner = link.inner.borrow();
+            let Some(slot) = inner.slots.front() else { return self.unasked(part) };
+            if !matches!(slot.watch, Watch::Replace(_)) {
+                slot.ticket.part(part);
+            }
+            return Ok(());
+        }
+        let slot = link.inner.borrow_mut().slots.pop_front();
+        let Some(slot) = slot else { return self.unasked(part) };
+        let kind = self.scanner.kind();
+        match slot.watch {
+            Watch::None => {}
+            Watch::Multi => link.in_multi.set(link.in_multi.get() || kind == Some(b'+')),
+            Watch::MultiEnds => link.in_multi.set(false),
+            Watch::Reset => {
+                link.in_multi.set(false);
+                link.proto.set(Proto::Resp2);
+            }
+            Watch::Hello(proto) => {
+                if kind != Some(b'-') {
+                    link.proto.set(proto);
+                }
+            }
+            Watch::Replace(reply) => {
+                slot.ticket.complete(&reply);
+                return Ok(());
+            }
+        }
+        slot.ticket.complete(part);
+        Ok(())
+    }
+
+    /// A reply that nobody asked for: on a shared link the pairing is lost, and so must be the connection.
+    fn unasked(&self, part: &[u8]) -> Result<(), UpstreamError> {
+        match &self.link.sharing {
+            Sharing::Shared { .. } => {
+                Err(UpstreamError::new(Kind::Io, "a reply without a request: the connection cannot be trusted"))
+            }
+            Sharing::Exclusive { client, .. } => {
+                client.push_unasked(part);
+                Ok(())
+            }
+        }
+    }
+}

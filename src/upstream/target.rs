@@ -1,0 +1,33 @@
+//! Where the upstream is and who the sidecar is there.
+
+use crate::config::{Address, Secret};
+use std::time::Duration;
+
+/// The upstream as every kind of connection needs it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Host and port, or the path of a unix socket.
+    pub address: Address,
+    /// ACL user, `default` where none is set.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// The database that clients begin in and the inventory lives in.
+    pub db: u32,
+    /// Within which a connection must be made and greeted.
+    pub connect_timeout: Duration,
+    /// The first pause before connecting again.
+    pub reconnect_min: Duration,
+    /// The longest pause.
+    pub reconnect_max: Duration,
+}
+
+impl Target {
+    /// The pause before the n-th attempt after a failed one (n from 0): doubling, with jitter, so that a thousand sidecars
+    /// do not fall on a restarting upstream at once.
+    #[must_use]
+    pub fn pause(&self, attempt: u32) -> Duration {
+        let longest = self.reconnect_min.saturating_mul(1 << attempt.min(16)).min(self.reconnect_max);
+        longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
