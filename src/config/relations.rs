@@ -1,0 +1,149 @@
+//! What must hold between keys, and for strings that are no type of their own.
+//!
+//! Owns these rules alone. Never knows where a value was given.
+
+use super::upstream::{SOCKET_PATH_MAX, host_and_port};
+use super::words::{LOG_LEVELS, not_one_of};
+use super::{Address, Config, UpstreamUrl};
+
+/// A rule that does not hold.
+pub(super) struct Broken {
+    /// The keys it speaks of, never none; the first that was given is at fault.
+    pub(super) keys: Vec<&'static str>,
+    pub(super) message: String,
+}
+
+/// All rules that this configuration breaks.
+pub(super) fn broken(config: &Config) -> Vec<Broken> {
+    let mut rules = Rules::default();
+    addresses(config, &mut rules);
+    inventory(config, &mut rules);
+    others(config, &mut rules);
+    rules.broken
+}
+
+#[derive(Default)]
+struct Rules {
+    broken: Vec<Broken>,
+}
+
+impl Rules {
+    fn must(&mut self, holds: bool, keys: &[&'static str], message: String) {
+        if !holds {
+            self.broken.push(Broken { keys: keys.to_vec(), message });
+        }
+    }
+
+    /// Two numbers in order; `than` says how: "at most", "less than".
+    fn ordered(&mut self, holds: bool, small: (&'static str, u64), than: &str, large: (&'static str, u64)) {
+        let message = format!("{} ({}) must be {than} {} ({})", small.0, small.1, large.0, large.1);
+        self.must(holds, &[small.0, large.0], message);
+    }
+}
+
+fn addresses(config: &Config, rules: &mut Rules) {
+    let (listen, admin) = (&config.listen, &config.admin);
+    for (key, address) in [("listen.tcp", &listen.tcp), ("admin.listen", &admin.listen)] {
+        if let (false, Err(what)) = (address.is_empty(), host_and_port(address, None)) {
+            let right = "it is host:port, such as \"127.0.0.1:6380\", or \"\" for none";
+            rules.must(false, &[key], format!("{address:?}: {what}; {right}"));
+        }
+    }
+    rules.must(
+        !(listen.tcp.is_empty() && listen.unix.is_empty()),
+        &["listen.tcp", "listen.unix"],
+        "nothing to listen on: listen.tcp and listen.unix are both empty".to_owned(),
+    );
+    let length = listen.unix.len();
+    rules.must(
+        length <= SOCKET_PATH_MAX,
+        &["listen.unix"],
+        format!("the path has {length} bytes; a unix socket's has {SOCKET_PATH_MAX} at most"),
+    );
+    rules.must(
+        !same_port(&listen.tcp, &admin.listen),
+        &["admin.listen", "listen.tcp"],
+        format!("listen.tcp and admin.listen are both {:?}; each needs a port of its own", admin.listen),
+    );
+    rules.must(
+        !is_itself(config),
+        &["upstream.url", "listen.tcp", "listen.unix"],
+        format!("the upstream {} is the sidecar's own listener", config.upstream.url),
+    );
+}
+
+fn inventory(config: &Config, rules: &mut Rules) {
+    let inventory = &config.inventory;
+    let name = &inventory.namespace;
+    rules.must(
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
+        &["inventory.namespace"],
+        format!("{name:?} is not 1 to 64 of A-Z a-z 0-9 _ -"),
+    );
+    rules.must(
+        inventory.reservation_ttl <= inventory.reservation_ttl_max,
+        &["inventory.reservation_ttl", "inventory.reservation_ttl_max"],
+        format!(
+            "inventory.reservation_ttl (\"{}\") must be at most inventory.reservation_ttl_max (\"{}\")",
+            inventory.reservation_ttl, inventory.reservation_ttl_max
+        ),
+    );
+    // Within the deadline the sidecar may send an operation again: its record must outlive that, or it is done twice.
+    rules.must(
+        inventory.remember.as_ms() >= 2 * inventory.operation_deadline_ms,
+        &["inventory.remember", "inventory.operation_deadline_ms"],
+        format!(
+            "inventory.remember (\"{}\") must be at least twice inventory.operation_deadline_ms ({})",
+            inventory.remember, inventory.operation_deadline_ms
+        ),
+    );
+    let queue = inventory.queue_ops_max;
+    for (key, value) in
+        [("inventory.batch_ops_max", inventory.batch_ops_max), ("inventory.client_ops_max", inventory.client_ops_max)]
+    {
+        rules.ordered(value <= queue, (key, value as u64), "at most", ("inventory.queue_ops_max", queue as u64));
+    }
+}
+
+fn others(config: &Config, rules: &mut Rules) {
+    let (pause, close) = (config.session.output_pause_bytes as u64, config.session.output_close_bytes as u64);
+    let (first, longest) = (config.upstream.reconnect_min_ms, config.upstream.reconnect_max_ms);
+    rules.ordered(
+        pause < close,
+        ("session.output_pause_bytes", pause),
+        "less than",
+        ("session.output_close_bytes", close),
+    );
+    rules.ordered(
+        first <= longest,
+        ("upstream.reconnect_min_ms", first),
+        "at most",
+        ("upstream.reconnect_max_ms", longest),
+    );
+    let level = config.log.level.as_str();
+    rules.must(LOG_LEVELS.contains(&level), &["log.level"], not_one_of(level, LOG_LEVELS));
+    rules.must(!config.sidecar.data_dir.as_os_str().is_empty(), &["sidecar.data_dir"], "\"\" is not a path".to_owned());
+}
+
+fn same_port(a: &str, b: &str) -> bool {
+    let (Ok((host_a, port_a)), Ok((host_b, port_b))) = (host_and_port(a, None), host_and_port(b, None)) else {
+        return false;
+    };
+    port_a == port_b && port_a != 0 && one_machine(&host_a, &host_b)
+}
+
+/// Every command would come back as a client's, until no file descriptor is left.
+fn is_itself(config: &Config) -> bool {
+    match &config.upstream.url {
+        UpstreamUrl::Managed => false,
+        UpstreamUrl::Server { address: Address::Unix(path), .. } => path.as_os_str() == config.listen.unix.as_str(),
+        UpstreamUrl::Server { address, .. } => same_port(&address.to_string(), &config.listen.tcp),
+    }
+}
+
+/// Whether a listener on one takes the other's port. By spelling alone: no name is looked up here.
+fn one_machine(a: &str, b: &str) -> bool {
+    let plain =
+        |host: &str| if host.eq_ignore_ascii_case("localhost") { "127.0.0.1".to_owned() } else { host.to_owned() };
+    plain(a) == plain(b)
+}
