@@ -1,4 +1,5 @@
 //! inventory-sentinel
+pub mod admin;
 pub mod config;
 pub mod error;
 pub mod metrics;
