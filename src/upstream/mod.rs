@@ -1,0 +1,4 @@
+//! The upstream: where it is, and the connections to it.
+
+pub mod check;
+pub mod managed;
