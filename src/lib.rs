@@ -1,5 +1,6 @@
 //! inventory-sentinel
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod metrics;
