@@ -1,2 +1,70 @@
-//! The command line.
-fn main() {}
+//! The command line's thin end: reads it, calls the library, prints, exits with 0 or 1.
+//!
+//! Owns standard output and the exit status. Never decides anything else.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that talks to a person")]
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use inventory_sentinel::cli::{self, CheckArgs, Cli, Command, ConfigArgs, DemoOptions, HealthArgs};
+use inventory_sentinel::config::Config;
+use inventory_sentinel::upstream::check;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run(&args),
+        Command::Check(args) => check(&args),
+        Command::Demo(options) => demo(&options),
+        Command::Health(args) => health(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(faults) => {
+            eprintln!("{faults}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &ConfigArgs) -> Result<(), String> {
+    let _config = load(args)?;
+    Err("run: not wired yet".to_owned()) // PLACEHOLDER: inventory_sentinel::app::run(config)
+}
+
+fn demo(_options: &DemoOptions) -> Result<(), String> {
+    Err("demo: not wired yet".to_owned()) // PLACEHOLDER: inventory_sentinel::demo::run(options)
+}
+
+fn check(args: &CheckArgs) -> Result<(), String> {
+    let config = load(&args.config)?;
+    let report = if args.connect { Some(connect(&config)?) } else { None };
+    println!("ok\n{}", cli::summary(&config));
+    if let Some(report) = report {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+fn connect(config: &Config) -> Result<check::CheckReport, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(said)?;
+    runtime.block_on(check::check_connect(config))
+}
+
+fn health(args: &HealthArgs) -> Result<(), String> {
+    println!("{}", cli::health(&args.address(env))?);
+    Ok(())
+}
+
+fn load(args: &ConfigArgs) -> Result<Config, String> {
+    args.load(env).map_err(said)
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
+fn said(error: impl Display) -> String {
+    error.to_string()
+}

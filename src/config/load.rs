@@ -91,7 +91,7 @@ impl Loader {
             let place = format!("{name}:{line}");
             let given = values.get(&table).map(|found| key.as_ref().map_or(Some(found), |key| found.get(key)));
             if let Some(Some(value)) = given {
-                self.accept(place, &table, key.as_deref(), &[value.clone()]);
+                self.accept(place, &table, key.as_deref(), std::slice::from_ref(value));
             }
         }
     }
@@ -160,7 +160,9 @@ fn keys_in_order(text: &str, tables: &DeTable<'_>) -> Vec<(usize, String, Option
         let known = KEYS.iter().any(|key| key.table == table.get_ref());
         match value.get_ref() {
             DeValue::Table(entries) if known => found.extend(
-                entries.keys().map(|key| (key.span().start, table.get_ref().to_string(), Some(key.get_ref().to_string()))),
+                entries
+                    .keys()
+                    .map(|key| (key.span().start, table.get_ref().to_string(), Some(key.get_ref().to_string()))),
             ),
             _ => found.push((table.span().start, table.get_ref().to_string(), None)),
         }

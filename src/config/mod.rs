@@ -21,6 +21,7 @@ use serde::Deserialize;
 pub use fault::{ConfigError, Fault};
 pub use load::{Override, load, load_from};
 pub use time::Span;
+pub(crate) use upstream::SOCKET_PATH_MAX;
 pub use upstream::{Address, Secret, UpstreamUrl};
 pub use words::{AppendFsync, LogFormat, Pin, SocketMode};
 

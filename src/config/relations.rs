@@ -98,10 +98,9 @@ fn inventory(config: &Config, rules: &mut Rules) {
         ),
     );
     let queue = inventory.queue_ops_max;
-    for (key, value) in [
-        ("inventory.batch_ops_max", inventory.batch_ops_max),
-        ("inventory.client_ops_max", inventory.client_ops_max),
-    ] {
+    for (key, value) in
+        [("inventory.batch_ops_max", inventory.batch_ops_max), ("inventory.client_ops_max", inventory.client_ops_max)]
+    {
         rules.ordered(value <= queue, (key, value as u64), "at most", ("inventory.queue_ops_max", queue as u64));
     }
 }
@@ -123,11 +122,7 @@ fn others(config: &Config, rules: &mut Rules) {
     );
     let level = config.log.level.as_str();
     rules.must(LOG_LEVELS.contains(&level), &["log.level"], not_one_of(level, LOG_LEVELS));
-    rules.must(
-        !config.sidecar.data_dir.as_os_str().is_empty(),
-        &["sidecar.data_dir"],
-        "\"\" is not a path".to_owned(),
-    );
+    rules.must(!config.sidecar.data_dir.as_os_str().is_empty(), &["sidecar.data_dir"], "\"\" is not a path".to_owned());
 }
 
 fn same_port(a: &str, b: &str) -> bool {
@@ -148,6 +143,7 @@ fn is_itself(config: &Config) -> bool {
 
 /// Whether a listener on one takes the other's port. By spelling alone: no name is looked up here.
 fn one_machine(a: &str, b: &str) -> bool {
-    let plain = |host: &str| if host.eq_ignore_ascii_case("localhost") { "127.0.0.1".to_owned() } else { host.to_owned() };
+    let plain =
+        |host: &str| if host.eq_ignore_ascii_case("localhost") { "127.0.0.1".to_owned() } else { host.to_owned() };
     plain(a) == plain(b)
 }

@@ -152,7 +152,10 @@ fn a_fault_names_line_key_value_and_what_is_right() {
             "f.toml:2: log.levl: no such key (did you mean \"level\"?); [log] has format, level",
         ),
         ("[admin]\nquux = 1", "f.toml:2: admin.quux: no such key; [admin] has listen"),
-        ("[admin]\ncells = 1", "f.toml:2: admin.cells: no such key (did you mean inventory.cells?); [admin] has listen"),
+        (
+            "[admin]\ncells = 1",
+            "f.toml:2: admin.cells: no such key (did you mean inventory.cells?); [admin] has listen",
+        ),
         (
             "cells = 1",
             "f.toml:1: cells: no such table (did you mean inventory.cells?); there are sidecar, listen, upstream, \
@@ -227,11 +230,7 @@ fn an_overrides_fault_names_its_source() {
     for (key, value, said) in [
         ("sidecar.workers", "0", "INVENTORY_SENTINEL_WORKERS: sidecar.workers: 0 is not in 1..=64"),
         ("sidecar.workers", "", "INVENTORY_SENTINEL_WORKERS: sidecar.workers: \"\" is not a whole number in 1..=64"),
-        (
-            "workers",
-            "1",
-            "INVENTORY_SENTINEL_WORKERS: workers: is not of the form table.key, such as inventory.cells",
-        ),
+        ("workers", "1", "INVENTORY_SENTINEL_WORKERS: workers: is not of the form table.key, such as inventory.cells"),
     ] {
         assert_eq!(load_from(None, &[given(key, value)]).unwrap_err().to_string(), said);
     }
@@ -255,7 +254,11 @@ fn upstream_urls_are_read() {
         ("redis://[::1]", with(tcp("::1", 6379), None, None, 0), "redis://[::1]:6379"),
         ("redis://ann:p%40%3a%25@db", with(tcp("db", 6379), Some("ann"), Some("p@:%"), 0), "redis://db:6379"),
         ("redis://:p@ss:w/rd@db:1/2", with(tcp("db", 1), None, Some("p@ss:w/rd"), 2), "redis://db:1/2"),
-        ("redis+unix:///run/r.sock", with(Address::Unix("/run/r.sock".into()), None, None, 0), "redis+unix:///run/r.sock"),
+        (
+            "redis+unix:///run/r.sock",
+            with(Address::Unix("/run/r.sock".into()), None, None, 0),
+            "redis+unix:///run/r.sock",
+        ),
         (
             "redis+unix:///run/r.sock?db=4",
             with(Address::Unix("/run/r.sock".into()), None, None, 4),

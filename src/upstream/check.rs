@@ -1,1 +1,284 @@
-//! stub
+//! What an upstream is and whether it will do: engine, version, eviction policy, scripts, round trip.
+//!
+//! Owns the questions of `inventory-sentinel check --connect`. Never changes a key, and never stands in a request's way:
+//! the sidecar's own connections ask for themselves.
+
+use std::fmt;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use bb8_redis::redis::aio::MultiplexedConnection;
+use bb8_redis::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError, cmd,
+};
+use tokio::time::timeout;
+
+use super::managed::Managed;
+use crate::config::{Address, Config, UpstreamUrl};
+
+/// The oldest engine whose scripts and replies the sidecar relies on.
+const OLDEST: (u32, u32) = (6, 2);
+/// Enough for a median that one late reply does not move.
+const PINGS: usize = 20;
+
+/// What was found. Shown as one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckReport {
+    /// `redis` or `valkey`.
+    pub engine: String,
+    /// The engine's own version: `7.0.15`.
+    pub version: String,
+    /// `noeviction`, or what puts stock at risk; then there is a warning.
+    pub maxmemory_policy: String,
+    /// The median of 20 PINGs, in microseconds.
+    pub round_trip_us: u64,
+    /// What will work, but should not stay so.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { engine, version, maxmemory_policy, round_trip_us, warnings } = self;
+        writeln!(f, "engine      {engine} {version}")?;
+        writeln!(f, "eviction    {maxmemory_policy}")?;
+        writeln!(f, "scripts     supported")?;
+        write!(f, "round trip  {round_trip_us} µs (median of {PINGS})")?;
+        for warning in warnings {
+            write!(f, "\nwarning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Connects as the configuration says and asks. For a managed upstream a server is run in a temporary directory for as
+/// long as the questions take: the data directory may be in use by the sidecar that is to be checked.
+///
+/// # Errors
+///
+/// One line that says what is wrong: not reachable, password refused, an engine that is too old or runs no scripts.
+///
+/// # Cancel safety
+///
+/// Nothing is left behind.
+pub async fn check_connect(config: &Config) -> Result<CheckReport, String> {
+    if config.upstream.url != UpstreamUrl::Managed {
+        return check_url(config, &config.upstream.url).await;
+    }
+    let dir = tempfile::tempdir().map_err(|error| format!("upstream managed: {error}"))?;
+    let mut elsewhere = config.clone();
+    elsewhere.sidecar.data_dir = dir.path().to_owned();
+    let managed = Managed::start(&elsewhere).await.map_err(|error| format!("upstream managed: {error}"))?;
+    let url = UpstreamUrl::plain(Address::Unix(managed.socket_path().to_owned()));
+    let report = check_url(config, &url).await;
+    managed.stop().await;
+    report
+}
+
+async fn check_url(config: &Config, url: &UpstreamUrl) -> Result<CheckReport, String> {
+    let limit = Duration::from_millis(config.upstream.connect_timeout_ms);
+    let fault = |what: String| format!("upstream {url}: {what}");
+    let mut connection = within(limit, connect(url)).await.map_err(|what| fault(format!("cannot connect: {what}")))?;
+    ask(&mut connection, limit).await.map_err(fault)
+}
+
+async fn connect(url: &UpstreamUrl) -> Result<MultiplexedConnection, RedisError> {
+    let UpstreamUrl::Server { address, username, password, db } = url else {
+        return Err(RedisError::from(std::io::Error::other("a managed upstream has no address yet")));
+    };
+    let address = match address {
+        Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
+        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+    };
+    let info = address.into_connection_info()?;
+    let mut settings = info.redis_settings().clone().set_db(i64::from(*db));
+    if let Some(username) = username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = password {
+        settings = settings.set_password(password.expose());
+    }
+    // Its own time limits are off: the caller's holds for the whole, name resolution and handshake included.
+    let limits = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    Client::open(info.set_redis_settings(settings))?.get_multiplexed_async_connection_with_config(&limits).await
+}
+
+async fn ask(connection: &mut MultiplexedConnection, limit: Duration) -> Result<CheckReport, String> {
+    let info: String = query(connection, limit, &["INFO", "server"]).await?;
+    let memory: String = query(connection, limit, &["INFO", "memory"]).await?;
+    let (engine, version) = engine(&info)?;
+    let sum: String = query(connection, limit, &["SCRIPT", "LOAD", "return 1"]).await?;
+    let one: i64 = query(connection, limit, &["EVALSHA", &sum, "0"]).await?;
+    let also: i64 = query(connection, limit, &["EVAL", "return 1", "0"]).await?;
+    if (one, also) != (1, 1) {
+        return Err("its scripts do not return what they should".to_owned());
+    }
+    let mut times = Vec::with_capacity(PINGS);
+    for _ in 0..PINGS {
+        let sent = Instant::now();
+        let _: String = query(connection, limit, &["PING"]).await?;
+        times.push(sent.elapsed());
+    }
+    times.sort_unstable();
+    let policy = field(&memory, "maxmemory_policy").unwrap_or("unknown");
+    Ok(CheckReport {
+        engine: engine.to_owned(),
+        version: version.to_owned(),
+        maxmemory_policy: policy.to_owned(),
+        round_trip_us: u64::try_from(times[PINGS / 2].as_micros()).unwrap_or(u64::MAX),
+        warnings: policy_warning(policy).into_iter().collect(),
+    })
+}
+
+/// The engine and its version out of INFO, if it is not too old.
+fn engine(info: &str) -> Result<(&'static str, &str), String> {
+    // Valkey says `redis_version:7.2.4` for the sake of old clients, and its own beside it.
+    if field(info, "server_name") == Some("valkey") || field(info, "valkey_version").is_some() {
+        return Ok(("valkey", field(info, "valkey_version").unwrap_or("unknown")));
+    }
+    let Some(version) = field(info, "redis_version") else {
+        return Err("it is neither Redis nor Valkey: INFO names no redis_version".to_owned());
+    };
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) >= OLDEST => Ok(("redis", version)),
+        (Some(_), Some(_)) => Err(format!("it is Redis {version}; {}.{} or later is needed", OLDEST.0, OLDEST.1)),
+        _ => Err(format!("its redis_version is {version:?}; {}.{} or later is needed", OLDEST.0, OLDEST.1)),
+    }
+}
+
+fn policy_warning(policy: &str) -> Option<String> {
+    match policy {
+        "noeviction" => None,
+        // No inventory key has an expiry, so these never choose one.
+        "volatile-lru" | "volatile-lfu" | "volatile-random" | "volatile-ttl" => Some(format!(
+            "maxmemory-policy is {policy}: inventory keys have no expiry and are spared, but a full Redis then refuses \
+             reservations; noeviction says so sooner"
+        )),
+        _ => Some(format!(
+            "maxmemory-policy is {policy}: stock or reservations may be evicted, so stock may be lost or sold twice; set \
+             it to noeviction"
+        )),
+    }
+}
+
+/// A field's value in INFO's text.
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+async fn query<T: FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    limit: Duration,
+    words: &[&str],
+) -> Result<T, String> {
+    let mut command = cmd(words[0]);
+    command.arg(&words[1..]);
+    within(limit, command.query_async(connection)).await.map_err(|what| format!("{}: {what}", words[0]))
+}
+
+async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    match timeout(limit, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(sentence(&error)),
+        Err(_) => Err(format!("no answer in {} ms", limit.as_millis())),
+    }
+}
+
+/// On one line, and the server's own words where there are any.
+fn sentence(error: &RedisError) -> String {
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        // The library keeps its own words here instead of the server's.
+        return "the upstream refused the password (or the user)".to_owned();
+    }
+    let said = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    };
+    said.replace(['\r', '\n'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_told_apart_and_old_ones_refused() {
+        let valkey = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\n";
+        assert_eq!(engine(valkey).unwrap(), ("valkey", "8.1.1"));
+        for version in ["6.2.0", "7.0.15", "8.2.1", "10.0.0"] {
+            assert_eq!(engine(&format!("redis_version:{version}\r\n")).unwrap(), ("redis", version));
+        }
+        for (info, said) in [
+            ("redis_version:6.0.16\r\n", "it is Redis 6.0.16; 6.2 or later is needed"),
+            ("redis_version:5.9.9\r\n", "it is Redis 5.9.9; 6.2 or later is needed"),
+            ("redis_version:new\r\n", "its redis_version is \"new\"; 6.2 or later is needed"),
+            ("", "it is neither Redis nor Valkey: INFO names no redis_version"),
+        ] {
+            assert_eq!(engine(info).unwrap_err(), said);
+        }
+    }
+
+    #[test]
+    fn a_policy_that_may_evict_stock_is_warned_of() {
+        assert_eq!(policy_warning("noeviction"), None);
+        assert!(policy_warning("allkeys-lru").unwrap().contains("lost or sold twice"));
+        assert!(policy_warning("volatile-lru").unwrap().contains("are spared"));
+    }
+
+    #[tokio::test]
+    async fn a_real_server_is_reported() {
+        let mut config = Config::default();
+        config.upstream.url = UpstreamUrl::Managed;
+        let report = check_connect(&config).await.unwrap();
+        assert_eq!((report.maxmemory_policy.as_str(), report.warnings.len()), ("noeviction", 0));
+        assert!(["redis", "valkey"].contains(&report.engine.as_str()) && report.version.contains('.'), "{report}");
+        assert!(report.round_trip_us < 1_000_000, "{report}");
+    }
+
+    #[tokio::test]
+    async fn a_policy_and_a_password_are_found_out_on_a_real_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.sidecar.data_dir = dir.path().to_owned();
+        let managed = Managed::start(&config).await.unwrap();
+        let at = |password: Option<&str>| UpstreamUrl::Server {
+            address: Address::Unix(managed.socket_path().to_owned()),
+            username: None,
+            password: password.map(crate::config::Secret::new),
+            db: 3,
+        };
+        let mut connection = connect(&at(None)).await.unwrap();
+        for (key, value) in [("maxmemory-policy", "allkeys-lru"), ("requirepass", "right")] {
+            let words = ["CONFIG", "SET", key, value];
+            let _: String = query(&mut connection, Duration::from_secs(5), &words).await.unwrap();
+        }
+        let report = check_url(&config, &at(Some("right"))).await.unwrap();
+        assert_eq!(report.maxmemory_policy, "allkeys-lru");
+        assert!(report.to_string().contains("\nwarning: maxmemory-policy is allkeys-lru"), "{report}");
+        let refused = check_url(&config, &at(Some("wrong"))).await.unwrap_err();
+        assert!(refused.contains("refused the password") && !refused.contains("wrong"), "{refused}");
+        let refused = check_url(&config, &at(None)).await.unwrap_err();
+        assert!(refused.contains("Authentication required"), "{refused}");
+        managed.stop().await;
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_one_clear_line() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut config = Config::default();
+        config.upstream.url = format!("redis://u:hunter2@127.0.0.1:{free}").parse().unwrap();
+        let error = check_connect(&config).await.unwrap_err();
+        assert!(error.starts_with(&format!("upstream redis://127.0.0.1:{free}: cannot connect: ")), "{error}");
+        assert!(error.contains("refused") && !error.contains('\n') && !error.contains("hunter2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_answer_is_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = Config::default();
+        config.upstream.connect_timeout_ms = 50;
+        config.upstream.url = format!("redis://{}", silent.local_addr().unwrap()).parse().unwrap();
+        let error = check_connect(&config).await.unwrap_err();
+        assert!(error.ends_with("cannot connect: no answer in 50 ms") || error.contains("INFO: no answer"), "{error}");
+    }
+}

@@ -24,10 +24,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
-use crate::config::Config;
-use process::{Recipe, SOCKET_PATH_MAX, START_TIMEOUT, data_dir, end_orphan, find_server, last_line, lock, terminate};
+use crate::config::{Config, SOCKET_PATH_MAX};
+use process::{Recipe, START_TIMEOUT, data_dir, end_orphan, find_server, last_line, lock, terminate};
 
-/// A child that lived longer is started again at once and not after the back-off of the one before it.
+/// After a child that lived longer the back-off begins anew.
 const STABLE: Duration = Duration::from_secs(10);
 
 /// A child that runs. Dropped, it is killed; [`Managed::stop`] ends it cleanly.
@@ -181,7 +181,7 @@ async fn watch(
             }
         };
         child = tokio::select! {
-            // A child that is being started is killed with the branch; it has taken no command yet.
+            // A child that is being started is killed with the branch: nobody was told yet that it is there.
             _ = &mut stopped => return,
             child = restarted => child,
         };
@@ -218,7 +218,11 @@ impl fmt::Display for ManagedError {
             ),
             Self::DataDir(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Locked(dir) => {
-                write!(f, "{}: another sidecar runs its upstream there; give this one a data_dir of its own", dir.display())
+                write!(
+                    f,
+                    "{}: another sidecar runs its upstream there; give this one a data_dir of its own",
+                    dir.display()
+                )
             }
             Self::SocketPath(path) => write!(
                 f,
@@ -230,7 +234,9 @@ impl fmt::Display for ManagedError {
                 write!(f, "{}: the server of an earlier sidecar still runs there and does not end", socket.display())
             }
             Self::Spawn(server, error) => write!(f, "{}: {error}", server.display()),
-            Self::Exited(status, last) => write!(f, "the server ended before it answered ({status}); its log ends: {last}"),
+            Self::Exited(status, last) => {
+                write!(f, "the server ended before it answered ({status}); its log ends: {last}")
+            }
             Self::NoAnswer(last) => {
                 write!(f, "the server does not answer after {} s; its log ends: {last}", START_TIMEOUT.as_secs())
             }

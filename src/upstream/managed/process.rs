@@ -22,8 +22,6 @@ use crate::config::AppendFsync;
 
 /// In the order of preference.
 const SERVERS: [&str; 2] = ["valkey-server", "redis-server"];
-/// A unix socket's path has 108 bytes in the kernel, the last of them zero.
-pub(super) const SOCKET_PATH_MAX: usize = 107;
 /// For a child to answer, counted anew while it says that it is loading its data.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a child to write its data and end.

@@ -68,7 +68,8 @@ async fn a_killed_child_is_started_again_with_its_data() {
     for _ in 0..2 {
         let pid = pid_of(&managed);
         kill_process(pid, Signal::KILL).unwrap();
-        until("another child", async || managed.pid().is_some_and(|now| now != pid.as_raw_nonzero().get() as u32)).await;
+        until("another child", async || managed.pid().is_some_and(|now| now != pid.as_raw_nonzero().get() as u32))
+            .await;
         assert_eq!(ask(managed.socket_path(), "GET stock").await, "$2\r\n17");
     }
     assert!(test_kill_process(first).is_err(), "the killed one is no zombie");
@@ -104,7 +105,8 @@ async fn the_orphan_of_a_killed_sidecar_is_ended_first() {
     let mut orphan = recipe.start().await.unwrap();
     assert_eq!(ask(&socket, "SET stock 17").await, "+OK");
     let managed = Managed::start(&config).await.unwrap();
-    assert!(timeout(Duration::from_secs(5), orphan.wait()).await.is_ok(), "the orphan has ended");
+    let ended = timeout(Duration::from_secs(5), orphan.wait()).await.unwrap().unwrap();
+    assert!(ended.success(), "the orphan ended by itself and was not killed: {ended}");
     assert_eq!(ask(&socket, "GET stock").await, "$2\r\n17", "with its data written");
     managed.stop().await;
 }

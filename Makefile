@@ -1,0 +1,54 @@
+# What there is to do here; `make` alone lists it.
+
+CARGO ?= cargo
+# For `make demo`, such as DEMO_ARGS="--buyers 20000 --keep".
+DEMO_ARGS ?=
+CARGO_DENY_VERSION := 0.20.2
+# Built without optimisation (one minute on 2 cores): it reads a few hundred manifests.
+INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint fmt docs deny server clients
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: server ## watch a flash sale run through the sidecar and a Redis of its own
+	$(CARGO) build --release
+	./target/release/inventory-sentinel demo $(DEMO_ARGS)
+
+test: server clients ## all tests, against a real server
+	$(CARGO) test --lib --bins --tests
+	$(CARGO) test --doc
+
+bench: server ## all benchmarks
+	$(CARGO) bench
+
+lint: ## formatting, clippy and the documentation, warnings as errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps
+
+fmt: ## format the code
+	$(CARGO) fmt
+
+docs: ## the crate's documentation
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps
+
+deny: ## licences, sources and doubles of the dependencies; known vulnerabilities where the database can be had
+	@$(CARGO) deny --version >/dev/null 2>&1 || { \
+	  echo "cargo-deny is not there; installing it"; $(INSTALL_CARGO_DENY); }
+	$(CARGO) deny --log-level error check bans licenses sources
+	@if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check --disable-fetch advisories; \
+	else echo "advisories: skipped, their database cannot be fetched from here"; fi
+
+# The tests and the demo run a server as their child.
+server:
+	@command -v valkey-server >/dev/null || command -v redis-server >/dev/null || { \
+	  echo "Neither valkey-server nor redis-server is on PATH; installing redis-server with apt-get"; \
+	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y redis-server; }
+
+# Real clients of other languages, where the tests have them.
+clients:
+	@if [ -f tests/clients/setup.sh ]; then bash tests/clients/setup.sh; fi
