@@ -28,6 +28,7 @@ pub mod demo;
 pub mod error;
 pub mod inventory;
 pub mod listener;
+pub mod logging;
 pub mod metrics;
 pub mod resp;
 pub mod session;

@@ -10,6 +10,7 @@ use clap::Parser as _;
 use inventory_sentinel::cli::{self, CheckArgs, Cli, Command, ConfigArgs, DemoOptions, HealthArgs};
 use inventory_sentinel::config::Config;
 use inventory_sentinel::upstream::check;
+use inventory_sentinel::{app, logging};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -28,12 +29,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &ConfigArgs) -> Result<(), String> {
-    let _config = load(args)?;
-    Err("run: not wired yet".to_owned()) // PLACEHOLDER: inventory_sentinel::app::run(config)
+    let config = load(args)?;
+    logging::init(&config.log)?;
+    app::run(&config)
 }
 
-fn demo(_options: &DemoOptions) -> Result<(), String> {
-    Err("demo: not wired yet".to_owned()) // PLACEHOLDER: inventory_sentinel::demo::run(options)
+fn demo(options: &DemoOptions) -> Result<(), String> {
+    inventory_sentinel::demo::run(options)
 }
 
 fn check(args: &CheckArgs) -> Result<(), String> {

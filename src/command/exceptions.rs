@@ -11,7 +11,8 @@ pub enum Exception {
     Depends(fn(&Args<'_>) -> Route),
 }
 
-const REPLICATION: &str = "-ERR replication commands are not served through the sidecar; connect to the upstream directly\r\n";
+const REPLICATION: &str =
+    "-ERR replication commands are not served through the sidecar; connect to the upstream directly\r\n";
 const WAIT: &str = "-ERR WAIT and WAITAOF speak of the writes of their own connection, and this client's writes share one: set session.pin = \"always\" for clients that use them\r\n";
 const SCRIPT_DEBUG: &str = "-ERR SCRIPT DEBUG is not served through the sidecar; connect to the upstream directly\r\n";
 
@@ -26,9 +27,12 @@ const LINK: Exception = Exception::Always(Route::Link);
 pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
     Some(match upper {
         b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH" => &TRANSACTION,
-        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => &BLOCKING,
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => {
+            &BLOCKING
+        }
         b"XREAD" | b"XREADGROUP" => &Exception::Depends(stream_read),
-        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" | b"MONITOR" => &STREAM,
+        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE"
+        | b"MONITOR" => &STREAM,
         b"PUBLISH" | b"SPUBLISH" | b"PUBSUB" => &LINK,
         b"AUTH" | b"RESET" | b"READONLY" | b"READWRITE" | b"ASKING" => &STATE,
         b"CLIENT" => &Exception::Depends(client),
@@ -39,9 +43,9 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         b"ECHO" => &Exception::Depends(|args| exactly(args, 2, Local::Echo)),
         b"SYNC" | b"PSYNC" | b"REPLCONF" => &Exception::Always(Route::Refuse(REPLICATION)),
         b"WAIT" | b"WAITAOF" => &Exception::Always(Route::Refuse(WAIT)),
-        b"SCRIPT" => &Exception::Depends(|args| {
-            if args.is(1, "DEBUG") { Route::Refuse(SCRIPT_DEBUG) } else { Route::Link }
-        }),
+        b"SCRIPT" => {
+            &Exception::Depends(|args| if args.is(1, "DEBUG") { Route::Refuse(SCRIPT_DEBUG) } else { Route::Link })
+        }
         _ => return None,
     })
 }
@@ -72,7 +76,9 @@ fn client(args: &Args<'_>) -> Route {
         4 if sub("SETINFO") => Route::Local(Local::ClientSetInfo),
         _ if sub("REPLY") => Route::Pin(Pin::Stream),
         // About other connections: any connection may ask.
-        _ if sub("LIST") || sub("KILL") || sub("PAUSE") || sub("UNPAUSE") || sub("UNBLOCK") || sub("HELP") => Route::Link,
+        _ if sub("LIST") || sub("KILL") || sub("PAUSE") || sub("UNPAUSE") || sub("UNBLOCK") || sub("HELP") => {
+            Route::Link
+        }
         _ => Route::Pin(Pin::State),
     }
 }

@@ -147,7 +147,8 @@ mod tests {
             ranges.push(ArgRange { start: at, end: at + word.len() });
             at += word.len() + 1;
         }
-        let table = CommandTable::from_flags(vec![("get".into(), vec![]), ("foo.block".into(), vec!["blocking".into()])]);
+        let table =
+            CommandTable::from_flags(vec![("get".into(), vec![]), ("foo.block".into(), vec!["blocking".into()])]);
         route(&Args::new(line.as_bytes(), &ranges), &table)
     }
 

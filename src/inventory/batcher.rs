@@ -6,10 +6,10 @@
 //! A client's operations take effect in its order: while one is in flight, its next ones wait or join the same batch.
 
 use super::id::{Mint, token};
+use super::keys;
 use super::marks::Marks;
 use super::operation::{Expect, ScriptOperation};
 use super::reply::{Outcome, Refusal};
-use super::keys;
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, OperationMetrics, Status};
 use crate::resp::{Proto, ReplyQueue, Ticket};
@@ -94,7 +94,7 @@ pub struct Batcher {
     changed: Notify,
     /// The last thing heard of the upstream was an answer.
     reachable: Cell<bool>,
-    pause: fn(u32) -> Duration,
+    pause: Pause,
 }
 
 /// What a batcher is made of.
@@ -115,12 +115,12 @@ pub struct BatcherParts {
     pub metrics: Metrics,
     /// Figures of the namespace.
     pub operations: OperationMetrics,
+    /// Between attempts to connect.
+    pub pause: Pause,
 }
 
-/// The pause before the n-th attempt to connect again.
-fn pause(attempt: u32) -> Duration {
-    Duration::from_millis(10 << attempt.min(6)).mul_f64(0.5 + fastrand::f64() / 2.0)
-}
+/// The pause before the n-th attempt (from 0) to connect again, with jitter.
+pub type Pause = Box<dyn Fn(u32) -> Duration>;
 
 impl Batcher {
     /// Makes the batcher and its task, which ends with the runtime.
@@ -138,7 +138,7 @@ impl Batcher {
             state: RefCell::new(State { queue: VecDeque::new(), in_flight: 0, next_batch: 0 }),
             changed: Notify::new(),
             reachable: Cell::new(false),
-            pause,
+            pause: parts.pause,
         });
         tokio::task::spawn_local(dispatch(Rc::clone(&batcher)));
         batcher
@@ -205,7 +205,9 @@ impl Batcher {
     pub async fn run(&self, operation: ScriptOperation) -> Outcome {
         let (sender, receiver) = oneshot::channel();
         self.enqueue(operation, Owner::Internal(sender), None, Instant::now());
-        receiver.await.unwrap_or_else(|_| Outcome::Refused(Refusal::new(Status::Uncertain, "the sidecar gave up this operation")))
+        receiver
+            .await
+            .unwrap_or_else(|_| Outcome::Refused(Refusal::new(Status::Uncertain, "the sidecar gave up this operation")))
     }
 
     fn enqueue(&self, operation: ScriptOperation, owner: Owner, client: Option<Rc<ReplyQueue>>, queued: Instant) {
@@ -266,7 +268,10 @@ impl Batcher {
 
     fn never_sent(&self, reachable: bool) -> Refusal {
         if reachable {
-            return Refusal::new(Status::Overloaded, "too many operations wait for the upstream; this one was not sent");
+            return Refusal::new(
+                Status::Overloaded,
+                "too many operations wait for the upstream; this one was not sent",
+            );
         }
         let detail = self.knowledge.last_error().map_or_else(String::new, |error| format!(" ({})", error.detail));
         Refusal::new(Status::Unavailable, format!("the upstream cannot be reached{detail}; this was not sent"))
@@ -456,7 +461,10 @@ async fn attempt(
                 Err(_) => UpstreamError::new(Kind::Timeout, "no answer in time"),
             };
             tracing::debug!(%error, operations = jobs.len(), "a batch is sent again");
-            batcher.metrics.error(ErrorOrigin::Upstream, if error.kind == Kind::Timeout { ErrorKind::Timeout } else { ErrorKind::Io });
+            batcher.metrics.error(
+                ErrorOrigin::Upstream,
+                if error.kind == Kind::Timeout { ErrorKind::Timeout } else { ErrorKind::Io },
+            );
             jobs.iter_mut().for_each(|job| job.unknown = true);
             return jobs;
         }
@@ -554,4 +562,3 @@ fn answer_group(batcher: &Batcher, group: Vec<Job>, value: &Value) -> Vec<Job> {
     }
     again
 }
-

@@ -23,7 +23,8 @@ mod tests {
     fn a_cells_keys_share_a_hash_slot_and_name_the_namespace() {
         let keys = super::cell_keys("acme", 3);
         assert_eq!(keys[0], "inv1:{acme/3}:stock");
-        let slots: std::collections::HashSet<_> = keys.iter().map(|key| redis_protocol::redis_keyslot(key.as_bytes())).collect();
+        let slots: std::collections::HashSet<_> =
+            keys.iter().map(|key| redis_protocol::redis_keyslot(key.as_bytes())).collect();
         assert_eq!(slots.len(), 1);
         assert_eq!(super::meta_key("acme"), super::cell_keys("acme", 0)[7]);
     }

@@ -25,7 +25,9 @@ pub fn unsigned(text: &[u8]) -> Option<u64> {
 #[must_use]
 pub fn signed(text: &[u8]) -> Option<i64> {
     match text.strip_prefix(b"-") {
-        Some(digits) => unsigned(digits).filter(|&value| value > 0).and_then(|value| i64::try_from(value).ok()).map(|value| -value),
+        Some(digits) => {
+            unsigned(digits).filter(|&value| value > 0).and_then(|value| i64::try_from(value).ok()).map(|value| -value)
+        }
         None => unsigned(text).and_then(|value| i64::try_from(value).ok()),
     }
 }
@@ -41,7 +43,9 @@ mod tests {
         assert_eq!(unsigned(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(signed(b"-5"), Some(-5));
         assert_eq!(signed(b"-9223372036854775807"), Some(i64::MIN + 1));
-        for bad in ["", "-0", "+5", "05", "00", " 5", "5 ", "0x5", "5.0", "1e3", "--5", "-", "18446744073709551616", "٣"] {
+        for bad in
+            ["", "-0", "+5", "05", "00", " 5", "5 ", "0x5", "5.0", "1e3", "--5", "-", "18446744073709551616", "٣"]
+        {
             assert_eq!((unsigned(bad.as_bytes()), signed(bad.as_bytes())), (None, None), "{bad:?}");
         }
         assert_eq!(unsigned(b"-5"), None);

@@ -201,11 +201,18 @@ fn refusal(word: &[u8], numbers: &[Value]) -> Option<Refusal> {
         }
         b"BELOWRESERVED" => Refusal::new(
             Status::BelowReserved,
-            format!("fewer than are reserved; FORCE sets it all the same requested={} reserved={}", number(0)?, number(1)?),
+            format!(
+                "fewer than are reserved; FORCE sets it all the same requested={} reserved={}",
+                number(0)?,
+                number(1)?
+            ),
         ),
         b"INVALIDTTL" => Refusal::new(
             Status::InvalidTtl,
-            format!("the reservation may live no longer than reservation_ttl_max from its making left_ms={}", number(0)?.max(0)),
+            format!(
+                "the reservation may live no longer than reservation_ttl_max from its making left_ms={}",
+                number(0)?.max(0)
+            ),
         ),
         b"NOTFOUND" => Refusal::not_found(),
         b"EXPIRED" => Refusal::new(Status::Expired, "the reservation expired and its stock was given back"),

@@ -289,7 +289,10 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.answered {
-            self.queue.complete(self.number, b"-UNCERTAIN the sidecar gave up this request; what became of it is not known\r\n");
+            self.queue.complete(
+                self.number,
+                b"-UNCERTAIN the sidecar gave up this request; what became of it is not known\r\n",
+            );
         }
     }
 }

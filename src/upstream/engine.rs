@@ -35,9 +35,13 @@ impl Engine {
         };
         let version = (major, minor, numbers.next().flatten().unwrap_or(0));
         if version < Self::OLDEST {
-            return Err(UpstreamError::new(Kind::Unfit, format!("the upstream is Redis {text}: 6.2 or later is needed")));
+            return Err(UpstreamError::new(
+                Kind::Unfit,
+                format!("the upstream is Redis {text}: 6.2 or later is needed"),
+            ));
         }
-        let name = if field("server_name") == "valkey" || !field("valkey_version").is_empty() { "valkey" } else { "redis" };
+        let name =
+            if field("server_name") == "valkey" || !field("valkey_version").is_empty() { "valkey" } else { "redis" };
         Ok(Self { name, version, run_id: field("run_id").to_owned() })
     }
 
@@ -84,7 +88,8 @@ mod tests {
     fn engines_older_than_what_the_script_needs_are_unfit() {
         let engine = Engine::from_info("# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\n").unwrap();
         assert_eq!((engine.name, engine.version, engine.reads_script_flags()), ("redis", (7, 0, 15), true));
-        let valkey = Engine::from_info("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n").unwrap();
+        let valkey =
+            Engine::from_info("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n").unwrap();
         assert_eq!(valkey.name, "valkey");
         assert!(!Engine::from_info("redis_version:6.2.14\r\n").unwrap().reads_script_flags());
         for old in ["redis_version:6.0.16\r\n", "redis_version:5.0.7\r\n", "", "redis_version:x\r\n"] {

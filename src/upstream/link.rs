@@ -111,7 +111,13 @@ pub struct Link {
 
 impl Link {
     /// Makes the link and its task, which connects at once and ends when the link is closed.
-    pub fn start(target: &Rc<Target>, greeting: Greeting, sharing: Sharing, metrics: &Metrics, scratch: &Scratch) -> Rc<Self> {
+    pub fn start(
+        target: &Rc<Target>,
+        greeting: Greeting,
+        sharing: Sharing,
+        metrics: &Metrics,
+        scratch: &Scratch,
+    ) -> Rc<Self> {
         let link = Rc::new(Self {
             target: Rc::clone(target),
             proto: Cell::new(greeting.proto),
@@ -266,7 +272,10 @@ impl Link {
                 slot.ticket.break_off();
             } else if whole {
                 slot.ticket.complete(
-                    format!("-UNCERTAIN the connection to the upstream was lost ({error}); this may have been executed\r\n").as_bytes(),
+                    format!(
+                        "-UNCERTAIN the connection to the upstream was lost ({error}); this may have been executed\r\n"
+                    )
+                    .as_bytes(),
                 );
             } else {
                 slot.ticket.complete(unavailable(error).as_bytes());
@@ -306,7 +315,7 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
         let connected = async {
             let mut stream = Stream::connect(&link.target.address, link.target.connect_timeout).await?;
             let hello = greet(&mut stream, &link.target, &link.greeting, link.target.connect_timeout).await?;
-            Ok((stream, hello))
+            Ok::<_, UpstreamError>((stream, hello))
         };
         let connected = tokio::select! {
             connected = connected => connected,
@@ -419,7 +428,10 @@ impl<'l> Driver<'l> {
         }
         self.silent_ticks += 1;
         (TICK * self.silent_ticks > *reply_timeout).then(|| {
-            UpstreamError::new(Kind::Timeout, format!("{}: no reply within {reply_timeout:?}", self.link.target.address))
+            UpstreamError::new(
+                Kind::Timeout,
+                format!("{}: no reply within {reply_timeout:?}", self.link.target.address),
+            )
         })
     }
 

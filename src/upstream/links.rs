@@ -40,7 +40,13 @@ pub struct Links {
 impl Links {
     /// None is connected before a client needs it.
     #[must_use]
-    pub fn new(target: &Rc<Target>, limits: LinkLimits, pinned: &Arc<AtomicUsize>, metrics: &Metrics, scratch: &Scratch) -> Self {
+    pub fn new(
+        target: &Rc<Target>,
+        limits: LinkLimits,
+        pinned: &Arc<AtomicUsize>,
+        metrics: &Metrics,
+        scratch: &Scratch,
+    ) -> Self {
         Self {
             target: Rc::clone(target),
             limits,

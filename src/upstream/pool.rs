@@ -11,7 +11,8 @@ use arc_swap::ArcSwap;
 use bb8_redis::bb8::{self, ErrorSink, ManageConnection};
 use bb8_redis::redis::aio::MultiplexedConnection;
 use bb8_redis::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError, Value, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
+    Value, cmd,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -96,7 +97,12 @@ pub fn classify(error: &RedisError) -> UpstreamError {
 impl Manager {
     /// # Errors
     /// Where the target cannot be expressed to the redis crate.
-    pub fn new(target: &Target, fitting: Fitting, knowledge: &Arc<Knowledge>, metrics: &Metrics) -> Result<Self, UpstreamError> {
+    pub fn new(
+        target: &Target,
+        fitting: Fitting,
+        knowledge: &Arc<Knowledge>,
+        metrics: &Metrics,
+    ) -> Result<Self, UpstreamError> {
         let address = match &target.address {
             Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
             Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
@@ -130,17 +136,22 @@ impl Manager {
     }
 
     async fn make(&self) -> Result<PoolConnection, UpstreamError> {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.target.connect_timeout)).set_response_timeout(None);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.target.connect_timeout))
+            .set_response_timeout(None);
         let mut connection =
             self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| {
                 let error = classify(&error);
-                let kind = if error.kind == Kind::Io || error.kind == Kind::Timeout { Kind::Connect } else { error.kind };
+                let kind =
+                    if error.kind == Kind::Io || error.kind == Kind::Timeout { Kind::Connect } else { error.kind };
                 UpstreamError::new(kind, format!("{}: {}", self.target.address, error.detail))
             })?;
-        let info: String = cmd("INFO").arg("server").query_async(&mut connection).await.map_err(|error| classify(&error))?;
+        let info: String =
+            cmd("INFO").arg("server").query_async(&mut connection).await.map_err(|error| classify(&error))?;
         let engine = Engine::from_info(&info)?;
         self.check_cells(&mut connection).await?;
-        let script = if engine.reads_script_flags() { &self.fitting.script_with_flags } else { &self.fitting.script_plain };
+        let script =
+            if engine.reads_script_flags() { &self.fitting.script_with_flags } else { &self.fitting.script_plain };
         let mut made = PoolConnection {
             connection,
             sha: String::new(),
@@ -151,7 +162,8 @@ impl Manager {
         self.metrics.upstream_connections[ConnectionKind::Pool].increment(1.0);
         made.load_script().await?;
         if self.knowledge.engine.load().as_ref().as_ref() != Some(&engine) {
-            let reply: Value = cmd("COMMAND").query_async(&mut made.connection).await.map_err(|error| classify(&error))?;
+            let reply: Value =
+                cmd("COMMAND").query_async(&mut made.connection).await.map_err(|error| classify(&error))?;
             self.knowledge.commands.store(Arc::new(command_table(&reply)));
             tracing::info!(%engine, upstream = %self.target.address, "the upstream is there");
             self.knowledge.engine.store(Arc::new(Some(engine)));
@@ -162,18 +174,28 @@ impl Manager {
     /// A namespace keeps the number of cells it was begun with: with another one SKUs would be looked for elsewhere.
     async fn check_cells(&self, connection: &mut MultiplexedConnection) -> Result<(), UpstreamError> {
         let key = &self.fitting.meta_key;
-        let known: Option<u16> = cmd("HGET").arg(key).arg("cells").query_async(connection).await.map_err(|error| classify(&error))?;
+        let known: Option<u16> =
+            cmd("HGET").arg(key).arg("cells").query_async(connection).await.map_err(|error| classify(&error))?;
         let known = match known {
             Some(known) => known,
             None => {
-                let () = cmd("HSETNX").arg(key).arg("cells").arg(self.fitting.cells).query_async(connection).await.map_err(|error| classify(&error))?;
+                let () = cmd("HSETNX")
+                    .arg(key)
+                    .arg("cells")
+                    .arg(self.fitting.cells)
+                    .query_async(connection)
+                    .await
+                    .map_err(|error| classify(&error))?;
                 cmd("HGET").arg(key).arg("cells").query_async(connection).await.map_err(|error| classify(&error))?
             }
         };
         if known != self.fitting.cells {
             return Err(UpstreamError::new(
                 Kind::Unfit,
-                format!("inventory.cells is {}, but this namespace was begun with {known} cells ({key})", self.fitting.cells),
+                format!(
+                    "inventory.cells is {}, but this namespace was begun with {known} cells ({key})",
+                    self.fitting.cells
+                ),
             ));
         }
         Ok(())
@@ -237,7 +259,11 @@ impl PoolConnection {
     /// # Cancel safety
     /// Dropped before it is done the connection must be given up.
     pub async fn send(&mut self, pipeline: &Pipeline) -> Result<Vec<Result<Value, UpstreamError>>, UpstreamError> {
-        let replies = self.connection.send_packed_commands(pipeline, 0, pipeline.len()).await.map_err(|error| classify(&error))?;
+        let replies = self
+            .connection
+            .send_packed_commands(pipeline, 0, pipeline.len())
+            .await
+            .map_err(|error| classify(&error))?;
         Ok(replies
             .into_iter()
             .map(|reply| match reply {

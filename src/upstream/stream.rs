@@ -33,7 +33,9 @@ impl Stream {
     pub async fn connect(address: &Address, timeout: Duration) -> Result<Self, UpstreamError> {
         let attempt = async {
             match address {
-                Address::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.and_then(Self::from_tcp),
+                Address::Tcp { host, port } => {
+                    TcpStream::connect((host.as_str(), *port)).await.and_then(Self::from_tcp)
+                }
                 Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
             }
         };
@@ -131,7 +133,10 @@ pub async fn greet(
         Ok(Ok(replies)) => replies,
         Ok(Err(error)) => return Err(UpstreamError::new(Kind::Io, format!("{}: {error}", target.address))),
         Err(_) => {
-            return Err(UpstreamError::new(Kind::Timeout, format!("{}: no greeting within {timeout:?}", target.address)));
+            return Err(UpstreamError::new(
+                Kind::Timeout,
+                format!("{}: no greeting within {timeout:?}", target.address),
+            ));
         }
     };
     for reply in &replies {
@@ -147,7 +152,9 @@ async fn read_replies(stream: &mut Stream, count: usize) -> io::Result<Vec<Bytes
     let (mut replies, mut buf, mut at) = (Vec::with_capacity(count), BytesMut::new(), 0);
     let mut scanner = ReplyScanner::new();
     while replies.len() < count {
-        let advance = scanner.advance(&buf[at..]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        let advance = scanner
+            .advance(&buf[at..])
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
         at += advance.take;
         if advance.done {
             replies.push(buf.split_to(at).freeze());

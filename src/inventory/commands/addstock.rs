@@ -19,13 +19,15 @@ pub static COMMAND: Command = Command {
 
 fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     let sku = grammar::name(args.get(1).unwrap_or_default(), "SKU")?;
-    let delta = args
-        .get(2)
-        .and_then(signed)
-        .filter(|delta| *delta != 0 && delta.unsigned_abs() <= STOCK_MAX)
-        .ok_or_else(|| {
-            Refusal::new(Status::InvalidAmount, format!("the delta must be a whole number, not 0, from -{STOCK_MAX} to {STOCK_MAX}"))
-        })?;
+    let delta =
+        args.get(2).and_then(signed).filter(|delta| *delta != 0 && delta.unsigned_abs() <= STOCK_MAX).ok_or_else(
+            || {
+                Refusal::new(
+                    Status::InvalidAmount,
+                    format!("the delta must be a whole number, not 0, from -{STOCK_MAX} to {STOCK_MAX}"),
+                )
+            },
+        )?;
     let own = match args.len() {
         3 => None,
         5 if args.is(3, "ID") => Some(grammar::name(args.get(4).unwrap_or_default(), "operation id")?),

@@ -24,7 +24,9 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
             return Err(grammar::later(if args.is(index, "QTY") { "QTY" } else { "RECLAIM" }));
         }
         match args.get(index + 1) {
-            Some(value) if reference.is_none() && args.is(index, "REF") => reference = Some(grammar::name(value, "reference")?),
+            Some(value) if reference.is_none() && args.is(index, "REF") => {
+                reference = Some(grammar::name(value, "reference")?)
+            }
             _ => return Err(grammar::syntax()),
         }
         index += 2;
@@ -34,5 +36,10 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     script.push(own);
     script.push(&token());
     script.push(reference.unwrap_or_default());
-    Ok(Request::Operations(vec![ScriptOperation { operation: Operation::Commit, cell, args: script, expect: Expect::Done }]))
+    Ok(Request::Operations(vec![ScriptOperation {
+        operation: Operation::Commit,
+        cell,
+        args: script,
+        expect: Expect::Done,
+    }]))
 }

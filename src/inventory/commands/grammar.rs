@@ -28,7 +28,11 @@ pub fn id<'a>(arg: &'a [u8], tenant: &Tenant) -> Result<(u16, &'a [u8]), Refusal
         return Err(Refusal::new(Status::EmptyKey, "the id is empty"));
     }
     if arg.len() > NAME_BYTES_MAX + ID_PREFIX_BYTES_MAX {
-        return Err(Refusal::err(format!("the id is too long: {} bytes, at most {}", arg.len(), NAME_BYTES_MAX + ID_PREFIX_BYTES_MAX)));
+        return Err(Refusal::err(format!(
+            "the id is too long: {} bytes, at most {}",
+            arg.len(),
+            NAME_BYTES_MAX + ID_PREFIX_BYTES_MAX
+        )));
     }
     split(arg, tenant.cells).ok_or_else(Refusal::not_found)
 }

@@ -18,6 +18,9 @@ fn lines() -> Vec<String> {
         lines.push(format!("{} {}", command.name, command.grammar).trim_end().to_owned());
         lines.push(format!("    {}", command.summary));
     }
-    lines.push("Errors begin with a word (INSUFFICIENTSTOCK, NOTFOUND, EXPIRED, ...); key=value pairs end the line.".to_owned());
+    lines.push(
+        "Errors begin with a word (INSUFFICIENTSTOCK, NOTFOUND, EXPIRED, ...); key=value pairs end the line."
+            .to_owned(),
+    );
     lines
 }

@@ -24,9 +24,11 @@ pub static COMMAND: Command = Command {
 fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     let count = match args.len() {
         1 => COUNT_DEFAULT,
-        3 if args.is(1, "COUNT") => args.get(2).and_then(unsigned).filter(|&count| count > 0).ok_or_else(|| {
-            Refusal::new(Status::InvalidAmount, "COUNT must be a whole number from 1 on")
-        })?,
+        3 if args.is(1, "COUNT") => args
+            .get(2)
+            .and_then(unsigned)
+            .filter(|&count| count > 0)
+            .ok_or_else(|| Refusal::new(Status::InvalidAmount, "COUNT must be a whole number from 1 on"))?,
         _ => return Err(grammar::syntax()),
     };
     Ok(Request::Operations(operations(count.min(SETTLE_MAX), context.tenant.cells)))

@@ -19,5 +19,10 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     let (cell, own) = grammar::id(args.get(1).unwrap_or_default(), context.tenant)?;
     let mut script = ScriptArgs::new(b'B');
     script.push(own);
-    Ok(Request::Operations(vec![ScriptOperation { operation: Operation::Rollback, cell, args: script, expect: Expect::Done }]))
+    Ok(Request::Operations(vec![ScriptOperation {
+        operation: Operation::Rollback,
+        cell,
+        args: script,
+        expect: Expect::Done,
+    }]))
 }

@@ -1,0 +1,322 @@
+//! The composition root: from a configuration to workers, listener, admin, managed upstream; and their end in order. The
+//! only file that sees all.
+
+use crate::admin::{self, AdminState, Readiness};
+use crate::config::{Config, UpstreamUrl};
+use crate::inventory::batcher::BatcherLimits;
+use crate::inventory::reaper::ReaperSettings;
+use crate::inventory::{keys, script};
+use crate::listener::{Listeners, WorkerDoor};
+use crate::metrics::Metrics;
+use crate::session::SessionSettings;
+use crate::tenant::Tenant;
+use crate::upstream::links::LinkLimits;
+use crate::upstream::managed::Managed;
+use crate::upstream::pool::{Fitting, Manager};
+use crate::upstream::target::Target;
+use crate::worker::{self, OnRound, StopBy, WorkerParts};
+use bb8_redis::bb8::ManageConnection;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+/// A start waits so long for the upstream to say that it cannot serve; one that is slower is met later.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// See [`Metrics::run_upkeep`].
+const UPKEEP: Duration = Duration::from_secs(1);
+/// For tests alone: the upstream key that holds the script's time, unix ms, in place of the upstream's clock.
+const TEST_CLOCK_KEY: &str = "INVENTORY_SENTINEL_TEST_CLOCK_KEY";
+
+/// A sidecar that runs.
+pub struct Running {
+    /// Where clients come in by TCP, with the port that was really taken.
+    pub listen: Option<SocketAddr>,
+    /// Where metrics and health are.
+    pub admin: Option<SocketAddr>,
+    /// Where the upstream is.
+    pub upstream: String,
+    /// Its figures.
+    pub metrics: Metrics,
+    drain: Duration,
+    stop: watch::Sender<Option<StopBy>>,
+    workers: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    managed: Option<Managed>,
+}
+
+/// Starts a sidecar on this runtime (for admin and listener) and threads of its own (the workers).
+///
+/// # Errors
+/// One line: what cannot be had and what would be right.
+pub async fn start(config: &Config) -> Result<Running, String> {
+    let listeners = Listeners::bind(&config.listen)?;
+    let admin = match config.admin.listen.as_str() {
+        "" => None,
+        address => Some(
+            tokio::net::TcpListener::bind(address)
+                .await
+                .map_err(|error| format!("cannot listen on {address} (admin): {error}"))?,
+        ),
+    };
+    let managed = match &config.upstream.url {
+        UpstreamUrl::Managed => Some(Managed::start(config).await.map_err(|error| error.to_string())?),
+        UpstreamUrl::Server { .. } => None,
+    };
+    let target = target(config, managed.as_ref())?;
+    let metrics = Metrics::new().map_err(|error| format!("metrics: {error}"))?;
+    let readiness = Arc::new(Readiness::new());
+    let parts = worker_parts(config, target.clone(), &metrics, on_round(&readiness, &metrics));
+    if let Err(error) = first_look(&parts).await {
+        if let Some(managed) = managed {
+            managed.stop().await;
+        }
+        return Err(error);
+    }
+
+    let (stop, stopped) = watch::channel(None);
+    let (mut doors, mut workers) = (Vec::new(), Vec::new());
+    for index in 0..config.sidecar.workers {
+        let (door, clients) = WorkerDoor::new();
+        doors.push(door);
+        let mut parts = parts.clone();
+        if index > 0 {
+            parts.reaper = None;
+        }
+        let (stopped, (ended, end)) = (stopped.clone(), oneshot::channel());
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                if let Err(error) = worker::run(parts, clients, stopped) {
+                    tracing::error!(%error, "a worker could not run");
+                }
+                let _ = ended.send(());
+            })
+            .map_err(|error| format!("cannot start worker {index}: {error}"))?;
+        workers.push((thread, end));
+    }
+
+    let running = Running {
+        listen: listeners.tcp_address(),
+        admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
+        upstream: target.address.to_string(),
+        metrics: metrics.clone(),
+        drain: Duration::from_millis(config.sidecar.drain_ms),
+        stop,
+        workers,
+        tasks: tasks(config, listeners, doors, admin, metrics, readiness),
+        managed,
+    };
+    tracing::info!(
+        listen = running.listen.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        unix = if config.listen.unix.is_empty() { "-" } else { &config.listen.unix },
+        admin = running.admin.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        upstream = %running.upstream,
+        namespace = %config.inventory.namespace,
+        workers = config.sidecar.workers,
+        "serving"
+    );
+    Ok(running)
+}
+
+impl Running {
+    /// Ends in order: what is in flight is answered, then workers, admin, the managed upstream. `at_once`: no new request
+    /// is taken from now on; else clients may go on while they are at work, for three quarters of `drain_ms`.
+    pub async fn stop(mut self, at_once: bool) {
+        let now = Instant::now();
+        let finish = if at_once { now } else { now + self.drain.mul_f64(0.75) };
+        let _ = self.stop.send(Some(StopBy { finish, end: now + self.drain }));
+        for (thread, end) in self.workers.drain(..) {
+            // A worker that holds on past the end is left to the process's end.
+            if tokio::time::timeout_at(now + self.drain + FIRST_LOOK, end).await.is_ok() {
+                let _ = thread.join();
+            }
+        }
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        if let Some(managed) = self.managed.take() {
+            managed.stop().await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn target(config: &Config, managed: Option<&Managed>) -> Result<Target, String> {
+    let (address, username, password, db) = match (&config.upstream.url, managed) {
+        (UpstreamUrl::Server { address, username, password, db }, _) => {
+            (address.clone(), username.clone(), password.clone(), *db)
+        }
+        (UpstreamUrl::Managed, Some(managed)) => {
+            (crate::config::Address::Unix(managed.socket_path().to_owned()), None, None, 0)
+        }
+        (UpstreamUrl::Managed, None) => return Err("the managed upstream is not there".to_owned()),
+    };
+    Ok(Target {
+        address,
+        username,
+        password,
+        db,
+        connect_timeout: Duration::from_millis(config.upstream.connect_timeout_ms),
+        reconnect_min: Duration::from_millis(config.upstream.reconnect_min_ms),
+        reconnect_max: Duration::from_millis(config.upstream.reconnect_max_ms),
+    })
+}
+
+fn on_round(readiness: &Arc<Readiness>, metrics: &Metrics) -> OnRound {
+    let (readiness, up) = (Arc::clone(readiness), metrics.upstream_up.clone());
+    Arc::new(move |round| match round {
+        Ok(()) => {
+            up.set(1.0);
+            readiness.set_ready();
+        }
+        Err(reason) => {
+            up.set(0.0);
+            readiness.set_not_ready(reason);
+        }
+    })
+}
+
+fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: OnRound) -> WorkerParts {
+    let inventory = &config.inventory;
+    let test_clock = std::env::var(TEST_CLOCK_KEY).ok();
+    if let Some(key) = &test_clock {
+        tracing::warn!(key, "the inventory's time is read from a key: for tests alone");
+    }
+    WorkerParts {
+        fitting: Fitting {
+            script_with_flags: script::source(true, test_clock.as_deref()).into(),
+            script_plain: script::source(false, test_clock.as_deref()).into(),
+            meta_key: keys::meta_key(&inventory.namespace),
+            cells: inventory.cells,
+        },
+        target,
+        knowledge: Arc::default(),
+        pool_size: config.upstream.pool_size,
+        links: LinkLimits {
+            links: config.upstream.links,
+            pinned_max: config.upstream.pinned_max,
+            reply_timeout: Duration::from_millis(config.upstream.reply_timeout_ms),
+            pause_bytes: config.session.output_pause_bytes,
+        },
+        pinned: Arc::new(AtomicUsize::new(0)),
+        batcher: BatcherLimits {
+            batch_ops_max: inventory.batch_ops_max,
+            queue_ops_max: inventory.queue_ops_max,
+            batches_max: config.upstream.pool_size as usize,
+            deadline: Duration::from_millis(inventory.operation_deadline_ms),
+            remember_ms: inventory.remember.as_ms(),
+        },
+        tenant: Tenant::from_config(config),
+        session: SessionSettings {
+            pipeline_max: config.session.pipeline_max,
+            client_ops_max: inventory.client_ops_max,
+            request_stream_bytes: config.session.request_stream_bytes,
+            output_pause_bytes: config.session.output_pause_bytes,
+            output_close_bytes: config.session.output_close_bytes,
+        },
+        marks: Arc::default(),
+        metrics: metrics.clone(),
+        operations: metrics.operations(&inventory.namespace),
+        client_ids: Arc::new(AtomicU64::new(1)),
+        reaper: Some((
+            ReaperSettings {
+                reap_interval: Duration::from_millis(inventory.reap_interval_ms),
+                reap_count: inventory.reap_count as u64,
+                protected_refresh: Duration::from_millis(inventory.protected_refresh_ms),
+                cells: inventory.cells,
+            },
+            on_round,
+        )),
+    }
+}
+
+/// An upstream that can never serve (credentials, version, cells) fails the start; one that is not there does not.
+async fn first_look(parts: &WorkerParts) -> Result<(), String> {
+    let manager = Manager::new(&parts.target, parts.fitting.clone(), &parts.knowledge, &parts.metrics)
+        .map_err(|error| error.to_string())?;
+    match tokio::time::timeout(FIRST_LOOK, manager.connect()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) if error.is_fatal() => return Err(format!("upstream {}: {error}", parts.target.address)),
+        Ok(Err(error)) => tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again"),
+        Err(_) => {
+            tracing::warn!(upstream = %parts.target.address, "the upstream is slow to answer; serving without it and trying again")
+        }
+    }
+    Ok(())
+}
+
+fn tasks(
+    config: &Config,
+    listeners: Listeners,
+    doors: Vec<WorkerDoor>,
+    admin: Option<tokio::net::TcpListener>,
+    metrics: Metrics,
+    readiness: Arc<Readiness>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let clients_max = config.listen.clients_max;
+    let of_listener = metrics.clone();
+    let mut tasks = vec![tokio::spawn(async move { listeners.accept(&doors, clients_max, &of_listener).await })];
+    let of_upkeep = metrics.clone();
+    tasks.push(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            of_upkeep.run_upkeep();
+        }
+    }));
+    if let Some(listener) = admin {
+        tasks.push(tokio::spawn(async move {
+            if let Err(error) = admin::serve(listener, AdminState { metrics, readiness }, std::future::pending()).await
+            {
+                tracing::error!(%error, "the admin address is not served any more");
+            }
+        }));
+    }
+    tasks
+}
+
+/// Runs a sidecar until SIGTERM or SIGINT; a second one ends it without waiting for idle clients.
+///
+/// # Errors
+/// As [`start`].
+pub fn run(config: &Config) -> Result<(), String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let mut signals = Signals::new().map_err(|error| format!("signals: {error}"))?;
+        let running = tokio::select! {
+            running = start(config) => running?,
+            () = signals.next() => return Ok(()),
+        };
+        signals.next().await;
+        tracing::info!("stopping: answering what is in flight");
+        running.stop(false).await;
+        Ok(())
+    })
+}
+
+/// SIGTERM and SIGINT.
+pub struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// From here on they no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next of either. Cancel safe.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

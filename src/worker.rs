@@ -1,0 +1,232 @@
+//! One worker: a thread with a runtime of its own, its sessions, its links, its batcher. Workers share only what must be
+//! shared: knowledge of the upstream, the protected SKUs, the count of pinned connections, figures.
+
+use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts};
+use crate::inventory::marks::Marks;
+use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
+use crate::listener::{Accepted, ClientGuard};
+use crate::metrics::{Metrics, OperationMetrics};
+use crate::resp::ReplyQueue;
+use crate::session::{SessionContext, SessionSettings, serve};
+use crate::tenant::Tenant;
+use crate::upstream::link::new_scratch;
+use crate::upstream::links::{LinkLimits, Links};
+use crate::upstream::pool::{Fitting, Knowledge, Manager};
+use crate::upstream::stream::Stream;
+use crate::upstream::target::Target;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// A stopping sidecar is idle when no client has sent anything for so long.
+const QUIET: Duration = Duration::from_millis(100);
+/// How often a stopping sidecar looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Hears after each round of the reaper whether the upstream answered.
+pub type OnRound = Arc<dyn Fn(Result<(), String>) + Send + Sync>;
+
+/// What a worker is made of.
+#[derive(Clone)]
+pub struct WorkerParts {
+    /// Where the upstream is.
+    pub target: Target,
+    /// What its pooled connections need.
+    pub fitting: Fitting,
+    /// What is known of it.
+    pub knowledge: Arc<Knowledge>,
+    /// Connections of the pool.
+    pub pool_size: u32,
+    /// Limits of links and pinned connections.
+    pub links: LinkLimits,
+    /// Pinned connections of all workers.
+    pub pinned: Arc<AtomicUsize>,
+    /// Limits of the batcher.
+    pub batcher: BatcherLimits,
+    /// Whose clients they are.
+    pub tenant: Tenant,
+    /// Bounds of sessions.
+    pub session: SessionSettings,
+    /// The copy of the protected SKUs.
+    pub marks: Arc<Marks>,
+    /// Figures.
+    pub metrics: Metrics,
+    /// Figures of the namespace.
+    pub operations: OperationMetrics,
+    /// Where clients' ids come from.
+    pub client_ids: Arc<AtomicU64>,
+    /// Only one worker reaps.
+    pub reaper: Option<(ReaperSettings, OnRound)>,
+}
+
+/// When to stop: no new request after the first instant, nothing at all after the second.
+#[derive(Debug, Clone, Copy)]
+pub struct StopBy {
+    /// Clients may go on working until then.
+    pub finish: Instant,
+    /// Everything is dropped then.
+    pub end: Instant,
+}
+
+type Sessions = Rc<RefCell<HashMap<u64, Rc<ReplyQueue>>>>;
+
+/// Runs a worker on this thread until it is told to stop and has.
+///
+/// # Errors
+/// Where no runtime can be made, or the target cannot be expressed.
+pub fn run(
+    parts: WorkerParts,
+    clients: mpsc::Receiver<(Accepted, ClientGuard)>,
+    stop: watch::Receiver<Option<StopBy>>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(work(parts, clients, stop))
+}
+
+async fn work(
+    parts: WorkerParts,
+    mut clients: mpsc::Receiver<(Accepted, ClientGuard)>,
+    mut stop: watch::Receiver<Option<StopBy>>,
+) -> io::Result<()> {
+    let (client_ids, metrics) = (Arc::clone(&parts.client_ids), parts.metrics.clone());
+    let reaper = parts.reaper.clone();
+    let context = Rc::new(session_context(parts)?);
+    if let Some((settings, on_round)) = reaper {
+        let batcher = Rc::clone(&context.batcher);
+        tokio::task::spawn_local(reap(Rc::clone(&batcher), settings.clone(), move |round| on_round(round)));
+        tokio::task::spawn_local(refresh_marks(batcher, settings));
+    }
+    let sessions = Sessions::default();
+    let stop_by = loop {
+        tokio::select! {
+            client = clients.recv() => match client {
+                Some((client, guard)) => start_session(&context, &sessions, client, guard, client_ids.fetch_add(1, Ordering::Relaxed), &metrics),
+                None => break None,
+            },
+            stopped = stop.wait_for(Option::is_some) => break stopped.ok().and_then(|stop_by| *stop_by),
+        }
+    };
+    if let Some(stop_by) = stop_by {
+        // New clients are served while the others still work: an application that stops beside the sidecar needs it to.
+        let until_quiet = quiet(&context, &sessions);
+        tokio::pin!(until_quiet);
+        loop {
+            tokio::select! {
+                client = clients.recv() => match client {
+                    Some((client, guard)) => start_session(&context, &sessions, client, guard, client_ids.fetch_add(1, Ordering::Relaxed), &metrics),
+                    None => break,
+                },
+                () = &mut until_quiet => break,
+                () = tokio::time::sleep_until(stop_by.finish) => break,
+            }
+        }
+        context.closing.set(true);
+        sessions.borrow().values().for_each(|replies| replies.wake_session());
+        let _ = timeout_at(stop_by.end, async {
+            while !sessions.borrow().is_empty() || !context.batcher.is_idle() {
+                sleep(LOOK).await;
+            }
+        })
+        .await;
+    }
+    context.links.close();
+    Ok(())
+}
+
+/// Until all clients are answered and none has sent anything for a while. Cancel safe: it only looks.
+async fn quiet(context: &SessionContext, sessions: &Sessions) {
+    let (mut seen, mut since) = (context.requests.get(), Instant::now());
+    loop {
+        let busy = sessions.borrow().values().any(|replies| replies.waiting() > 0 || replies.unsent_bytes() > 0);
+        if busy || context.requests.get() != seen {
+            (seen, since) = (context.requests.get(), Instant::now());
+        }
+        if since.elapsed() >= QUIET || sessions.borrow().is_empty() {
+            return;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
+    let scratch = new_scratch();
+    let target = Rc::new(parts.target);
+    let manager = Manager::new(&target, parts.fitting, &parts.knowledge, &parts.metrics).map_err(io::Error::other)?;
+    let pool = manager.into_pool(parts.pool_size, parts.batcher.deadline);
+    let batcher = Batcher::start(BatcherParts {
+        pool,
+        knowledge: Arc::clone(&parts.knowledge),
+        namespace: parts.tenant.namespace.clone(),
+        cells: parts.tenant.cells,
+        limits: parts.batcher,
+        marks: parts.marks,
+        metrics: parts.metrics.clone(),
+        operations: parts.operations,
+        pause: {
+            let target = Rc::clone(&target);
+            Box::new(move |attempt| target.pause(attempt))
+        },
+    });
+    Ok(SessionContext {
+        tenant: parts.tenant,
+        settings: parts.session,
+        links: Rc::new(Links::new(&target, parts.links, &parts.pinned, &parts.metrics, &scratch)),
+        batcher,
+        knowledge: parts.knowledge,
+        metrics: parts.metrics,
+        scratch,
+        closing: Cell::new(false),
+        requests: Cell::new(0),
+    })
+}
+
+fn start_session(
+    context: &Rc<SessionContext>,
+    sessions: &Sessions,
+    client: Accepted,
+    guard: ClientGuard,
+    id: u64,
+    metrics: &Metrics,
+) {
+    let stream = match client {
+        Accepted::Tcp(stream) => tokio::net::TcpStream::from_std(stream).and_then(Stream::from_tcp),
+        Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
+    };
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%error, "a client was gone before it was served");
+            metrics.error(crate::metrics::ErrorOrigin::Client, crate::metrics::ErrorKind::Io);
+            return;
+        }
+    };
+    let replies = ReplyQueue::new(context.settings.output_close_bytes);
+    sessions.borrow_mut().insert(id, Rc::clone(&replies));
+    let leave = Leave { sessions: Rc::clone(sessions), id, _guard: guard };
+    let context = Rc::clone(context);
+    tokio::task::spawn_local(async move {
+        // Dropped also where the session panics.
+        let _leave = leave;
+        serve(context, stream, id, replies).await;
+    });
+}
+
+struct Leave {
+    sessions: Sessions,
+    id: u64,
+    _guard: ClientGuard,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.sessions.borrow_mut().remove(&self.id);
+    }
+}
