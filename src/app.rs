@@ -241,7 +241,7 @@ async fn first_look(parts: &WorkerParts) -> Result<(), String> {
         Ok(Err(error)) if error.is_fatal() => return Err(format!("upstream {}: {error}", parts.target.address)),
         Ok(Err(error)) => tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again"),
         Err(_) => {
-            tracing::warn!(upstream = %parts.target.address, "the upstream is slow to answer; serving without it and trying again")
+            tracing::warn!(upstream = %parts.target.address, "the upstream is slow to answer; serving without it and trying again");
         }
     }
     Ok(())

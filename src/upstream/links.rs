@@ -25,13 +25,16 @@ pub struct LinkLimits {
     pub pause_bytes: usize,
 }
 
+/// By database and protocol.
+type Groups = HashMap<(u32, Proto), Vec<Rc<Link>>>;
+
 /// See the module.
 pub struct Links {
     target: Rc<Target>,
     limits: LinkLimits,
     metrics: Metrics,
     scratch: Scratch,
-    groups: RefCell<HashMap<(u32, Proto), Vec<Rc<Link>>>>,
+    groups: RefCell<Groups>,
     next: Cell<usize>,
     /// Pinned connections of all workers.
     pinned: Arc<AtomicUsize>,

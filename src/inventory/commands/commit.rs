@@ -25,7 +25,7 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
         }
         match args.get(index + 1) {
             Some(value) if reference.is_none() && args.is(index, "REF") => {
-                reference = Some(grammar::name(value, "reference")?)
+                reference = Some(grammar::name(value, "reference")?);
             }
             _ => return Err(grammar::syntax()),
         }

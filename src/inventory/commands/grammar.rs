@@ -66,12 +66,12 @@ pub fn later(option: &str) -> Refusal {
     Refusal::err(format!("syntax error, {option} is not supported yet"))
 }
 
+/// SKUs by cell, each with its place in the command.
+pub type ByCell = Vec<(u16, Vec<(usize, Vec<u8>)>)>;
+
 /// The SKUs of a command, by cell, each with its place in the command.
-pub fn by_cell<'a>(
-    skus: impl Iterator<Item = &'a [u8]>,
-    tenant: &Tenant,
-) -> Result<Vec<(u16, Vec<(usize, Vec<u8>)>)>, Refusal> {
-    let mut cells: Vec<(u16, Vec<(usize, Vec<u8>)>)> = Vec::new();
+pub fn by_cell<'a>(skus: impl Iterator<Item = &'a [u8]>, tenant: &Tenant) -> Result<ByCell, Refusal> {
+    let mut cells = ByCell::new();
     for (place, sku) in skus.enumerate() {
         if place >= SKUS_MAX {
             return Err(Refusal::err(format!("too many SKUs: at most {SKUS_MAX} in one command")));
