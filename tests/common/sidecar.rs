@@ -89,6 +89,17 @@ impl Sidecar {
         (status, body.to_string())
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How much memory it holds, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("kB")
+    }
+
     pub fn kill9(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
