@@ -237,7 +237,7 @@ fn a_malformed_frame_gets_the_earlier_replies_then_its_error_then_the_close() {
         (b"*a\r\n", "invalid multibulk length"),
         (b"*+1\r\n", "invalid multibulk length"),
         (b"*01\r\n", "invalid multibulk length"),
-        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*2147483648\r\n", "invalid multibulk length"),
         (b"*9999999999999999999999\r\n", "invalid multibulk length"),
         (b"*1\r\n:1\r\n", "expected '$', got ':'"),
         (b"*1\r\nPING\r\n", "expected '$', got 'P'"),
@@ -266,6 +266,20 @@ fn a_malformed_frame_gets_the_earlier_replies_then_its_error_then_the_close() {
         conn.expect(b"+OK\r\n$1\r\nv\r\n");
         conn.reply().expect_error("INSUFFICIENTSTOCK");
         conn.expect(wanted.as_bytes());
+        conn.expect_close();
+    }
+}
+
+#[test]
+fn what_the_sidecar_is_stricter_in_is_a_protocol_error_too() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    // One argument more than the sidecar takes; and two bytes that are no line end, which Redis does not look at.
+    for bad in [b"*1048577\r\n".as_slice(), b"*1\r\n$4\r\nPINGxx"] {
+        let mut conn = sidecar.conn();
+        conn.send(&[encode(&["PING"]), bad.to_vec()].concat());
+        conn.expect(b"+PONG\r\n-ERR Protocol error: ");
+        conn.rest_of_line();
         conn.expect_close();
     }
 }

@@ -338,6 +338,22 @@ impl Conn {
         self.buffer.drain(..length);
     }
 
+    /// What is left of the line that comes next, without its end.
+    #[track_caller]
+    pub fn rest_of_line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+                self.buffer.drain(..end + 2);
+                return line;
+            }
+            let mut chunk = [0; 4096];
+            let count = self.stream.read(&mut chunk).expect("the rest of a line");
+            assert!(count > 0, "closed within a line: {}", show(&self.buffer));
+            self.buffer.extend_from_slice(&chunk[..count]);
+        }
+    }
+
     /// Demands that the peer closes, with nothing more said.
     #[track_caller]
     pub fn expect_close(&mut self) {
