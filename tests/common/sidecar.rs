@@ -39,8 +39,14 @@ impl Sidecar {
 
     /// `run` on free ports with these arguments besides.
     pub fn launch_args(args: &[&str]) -> Self {
-        let mut child = command(&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(args)
+        let mut command = command(&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(args);
+        Self::launch_command(command)
+    }
+
+    /// From a whole command line.
+    pub fn launch_command(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
