@@ -4,7 +4,7 @@ mod common;
 
 use std::io::Write as _;
 
-use common::sidecar::{run_to_end, PROGRAM};
+use common::sidecar::{PROGRAM, run_to_end};
 use common::{Redis, Reply, SOON, Sidecar, until};
 
 fn config(text: &str) -> tempfile::NamedTempFile {
@@ -72,7 +72,8 @@ fn check_connects_and_tells_the_engine_and_warns_of_eviction() {
     let said = format!("{stdout}{stderr}").to_lowercase();
     assert_eq!(code, Some(0), "{said}");
     let version = redis.conn().call("INFO server").text();
-    let version = version.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("a version").trim().to_string();
+    let version =
+        version.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("a version").trim().to_string();
     assert!(said.contains("redis") && said.contains(&version) && said.contains("noeviction"), "{said}");
     redis.conn().call("CONFIG SET maxmemory-policy allkeys-lru").expect_ok();
     let (_, stdout, stderr) = run_to_end(&["check", "--config", &path, "--connect"]);
@@ -83,9 +84,11 @@ fn check_connects_and_tells_the_engine_and_warns_of_eviction() {
 #[test]
 fn a_taken_port_is_one_line_and_exit_1() {
     let redis = Redis::start();
-    let said = one_line_and_exit_1(&["run", "--listen", &redis.addr(), "--admin", "127.0.0.1:0", "--upstream", &redis.url()]);
+    let said =
+        one_line_and_exit_1(&["run", "--listen", &redis.addr(), "--admin", "127.0.0.1:0", "--upstream", &redis.url()]);
     assert!(said.contains(&redis.addr()), "{said}");
-    let said = one_line_and_exit_1(&["run", "--listen", "127.0.0.1:0", "--admin", &redis.addr(), "--upstream", &redis.url()]);
+    let said =
+        one_line_and_exit_1(&["run", "--listen", "127.0.0.1:0", "--admin", &redis.addr(), "--upstream", &redis.url()]);
     assert!(said.contains(&redis.addr()), "{said}");
 }
 
@@ -103,12 +106,22 @@ fn a_refused_password_is_one_line_and_exit_1_and_is_never_shown() {
 
 #[test]
 fn a_setting_that_is_wrong_is_one_line_and_exit_1() {
-    for setting in ["inventory.cells=0", "inventory.nope=1", "nonsense", "upstream.links=many", "inventory.namespace=a:b"] {
+    for setting in
+        ["inventory.cells=0", "inventory.nope=1", "nonsense", "upstream.links=many", "inventory.namespace=a:b"]
+    {
         let said = one_line_and_exit_1(&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--set", setting]);
         let key = setting.split('=').next().expect("a key").rsplit('.').next().expect("a key");
         assert!(said.contains(key), "{setting}: {said}");
     }
-    one_line_and_exit_1(&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", "http://127.0.0.1:1"]);
+    one_line_and_exit_1(&[
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--upstream",
+        "http://127.0.0.1:1",
+    ]);
 }
 
 #[test]
@@ -169,7 +182,8 @@ fn a_managed_upstream_runs_and_its_data_survive_a_restart_of_both() {
     assert_eq!(conn.call("INV.STOCK tee").field("committed"), Reply::Int(2));
     // The child crashes: it is started again, with its data.
     let pid = conn.call("INFO server").text();
-    let pid = pid.lines().find_map(|line| line.strip_prefix("process_id:")).expect("a pid").trim().parse().expect("a pid");
+    let pid =
+        pid.lines().find_map(|line| line.strip_prefix("process_id:")).expect("a pid").trim().parse().expect("a pid");
     let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
     until("the upstream is back", SOON, || {
@@ -195,9 +209,9 @@ fn the_metrics_page_has_the_four_names_of_the_library_with_help_and_counts() {
     let (status, page) = sidecar.http("/metrics");
     assert_eq!(status, 200);
     let value = |name: &str, labels: &[&str]| {
-        let line = page.lines().find(|line| {
-            line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label))
-        });
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label)));
         let line = line.unwrap_or_else(|| panic!("no {name} with {labels:?} in\n{page}"));
         line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number")
     };
@@ -253,8 +267,19 @@ fn help_is_good_enough_to_need_no_other_text() {
     let (code, help, _) = run_to_end(&["run", "--help"]);
     assert_eq!(code, Some(0));
     for word in [
-        "--config", "--listen", "--listen-unix", "--upstream", "--admin", "--namespace", "--workers", "--data-dir", "--set",
-        "127.0.0.1:6380", "redis://127.0.0.1:6379", "127.0.0.1:9121", "INVENTORY_SENTINEL_UPSTREAM",
+        "--config",
+        "--listen",
+        "--listen-unix",
+        "--upstream",
+        "--admin",
+        "--namespace",
+        "--workers",
+        "--data-dir",
+        "--set",
+        "127.0.0.1:6380",
+        "redis://127.0.0.1:6379",
+        "127.0.0.1:9121",
+        "INVENTORY_SENTINEL_UPSTREAM",
     ] {
         assert!(help.contains(word), "{word} is not in {help}");
     }

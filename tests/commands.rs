@@ -149,7 +149,13 @@ fn the_life_of_a_reservation_in_resp3_byte_for_byte() {
 fn a_connection_changes_its_protocol_in_the_middle_of_a_pipeline() {
     let rig = Rig::new();
     let mut conn = rig.sidecar.conn();
-    let replies = conn.pipeline(&[words("INV.GET 0-x"), words("HELLO 3"), words("INV.GET 0-x"), words("HELLO 2"), words("INV.GET 0-x")]);
+    let replies = conn.pipeline(&[
+        words("INV.GET 0-x"),
+        words("HELLO 3"),
+        words("INV.GET 0-x"),
+        words("HELLO 2"),
+        words("INV.GET 0-x"),
+    ]);
     assert_eq!(replies[0], Reply::NilBulk);
     assert!(matches!(replies[1], Reply::Map(_)), "{:?}", replies[1]);
     assert_eq!(replies[2], Reply::Null);
@@ -301,7 +307,19 @@ fn quantities_are_strict_decimals_within_their_bounds() {
     let mut conn = rig.sidecar.conn();
     conn.call("INV.SETSTOCK tee 9007199254740991").expect_ok();
     let before = rig.stored();
-    let never = ["+1", "-1", "01", "1.5", "1e3", "0x10", "abc", "1_000", "18446744073709551617", "99999999999999999999", "9007199254740992"];
+    let never = [
+        "+1",
+        "-1",
+        "01",
+        "1.5",
+        "1e3",
+        "0x10",
+        "abc",
+        "1_000",
+        "18446744073709551617",
+        "99999999999999999999",
+        "9007199254740992",
+    ];
     for bad in never.iter().chain(&["0", "2147483648"]) {
         let reply = conn.call(&format!("INV.RESERVE tee {bad}"));
         assert_eq!(reply.error_word(), "INVALIDAMOUNT", "RESERVE {bad}: {reply:?}");
@@ -340,8 +358,18 @@ fn times_to_live_are_strict_decimals_from_one_millisecond_to_the_longest() {
     conn.call("INV.RESERVE tee 1 ID a").text();
     let before = rig.stored();
     for (unit, bad) in [
-        ("EX", "0"), ("EX", "-1"), ("EX", "+1"), ("EX", "01"), ("EX", "1.5"), ("EX", "abc"), ("EX", "86401"),
-        ("EX", "9223372036854775807"), ("EX", "18446744073709551616"), ("PX", "0"), ("PX", "86400001"), ("PX", "9223372036854775808"),
+        ("EX", "0"),
+        ("EX", "-1"),
+        ("EX", "+1"),
+        ("EX", "01"),
+        ("EX", "1.5"),
+        ("EX", "abc"),
+        ("EX", "86401"),
+        ("EX", "9223372036854775807"),
+        ("EX", "18446744073709551616"),
+        ("PX", "0"),
+        ("PX", "86400001"),
+        ("PX", "9223372036854775808"),
     ] {
         for line in [format!("INV.RESERVE tee 1 {unit} {bad}"), format!("INV.EXTEND 0-a {unit} {bad}")] {
             let reply = conn.call(&line);
@@ -376,8 +404,7 @@ fn names_are_any_bytes_from_one_to_five_hundred_and_twelve() {
     let mut conn = rig.sidecar.conn();
     let every_byte: Vec<u8> = (0..=255u8).collect();
     let longest = vec![b'z'; 512];
-    let names: [&[u8]; 9] =
-        [b"a", b" ", b"\0", b"\r\n", b"}", b"{x}y", b"a:b:\xff", &every_byte, &longest];
+    let names: [&[u8]; 9] = [b"a", b" ", b"\0", b"\r\n", b"}", b"{x}y", b"a:b:\xff", &every_byte, &longest];
     for name in names {
         conn.call_args(&[b"INV.SETSTOCK".as_slice(), name, b"5"]).expect_ok();
         let id = conn.call_args(&[b"INV.RESERVE".as_slice(), name, b"2", b"ID", name]);
@@ -432,9 +459,23 @@ fn a_wrong_number_of_arguments_is_worded_as_redis_words_it() {
     let rig = Rig::new();
     for mut conn in [rig.sidecar.conn(), rig.sidecar.conn3()] {
         for line in [
-            "INV.SETSTOCK", "INV.SETSTOCK tee", "INV.ADDSTOCK", "INV.ADDSTOCK tee", "INV.RESERVE", "INV.RESERVE tee", "INV.COMMIT",
-            "INV.ROLLBACK", "INV.EXTEND", "INV.EXTEND 0-a", "INV.EXTEND 0-a EX", "INV.GET", "INV.STOCK", "INV.PROTECT", "INV.UNPROTECT",
-            "INV.ISPROTECTED", "inv.Reserve tee",
+            "INV.SETSTOCK",
+            "INV.SETSTOCK tee",
+            "INV.ADDSTOCK",
+            "INV.ADDSTOCK tee",
+            "INV.RESERVE",
+            "INV.RESERVE tee",
+            "INV.COMMIT",
+            "INV.ROLLBACK",
+            "INV.EXTEND",
+            "INV.EXTEND 0-a",
+            "INV.EXTEND 0-a EX",
+            "INV.GET",
+            "INV.STOCK",
+            "INV.PROTECT",
+            "INV.UNPROTECT",
+            "INV.ISPROTECTED",
+            "inv.Reserve tee",
         ] {
             let name = line.split(' ').next().unwrap().to_lowercase();
             says(&mut conn, line, &format!("-ERR wrong number of arguments for '{name}' command\n"));
@@ -450,17 +491,42 @@ fn options_that_are_unknown_doubled_or_not_yet_there_are_syntax_errors() {
     conn.call("INV.RESERVE tee 1 ID a").text();
     let before = rig.stored();
     for line in [
-        "INV.SETSTOCK tee 1 NX XX", "INV.SETSTOCK tee 1 FORCE FORCE", "INV.SETSTOCK tee 1 NX NX", "INV.SETSTOCK tee 1 WHAT",
-        "INV.ADDSTOCK tee 1 ID", "INV.ADDSTOCK tee 1 WHAT x", "INV.ADDSTOCK tee 1 ID a ID a",
-        "INV.RESERVE tee 1 EX", "INV.RESERVE tee 1 EX 5 PX 5", "INV.RESERVE tee 1 EX 5 EX 5", "INV.RESERVE tee 1 ID a ID a",
-        "INV.RESERVE tee 1 WHAT", "INV.RESERVE tee 1 CUSTOMER ann", "INV.RESERVE tee 1 UPTO", "INV.RESERVE tee 1 5",
-        "INV.COMMIT 0-a QTY 1", "INV.COMMIT 0-a RECLAIM", "INV.COMMIT 0-a REF", "INV.COMMIT 0-a REF r REF r", "INV.COMMIT 0-a WHAT",
-        "INV.EXTEND 0-a WHAT 5", "INV.REAP WHAT", "INV.REAP COUNT", "INV.REAP COUNT 5 COUNT 5",
+        "INV.SETSTOCK tee 1 NX XX",
+        "INV.SETSTOCK tee 1 FORCE FORCE",
+        "INV.SETSTOCK tee 1 NX NX",
+        "INV.SETSTOCK tee 1 WHAT",
+        "INV.ADDSTOCK tee 1 ID",
+        "INV.ADDSTOCK tee 1 WHAT x",
+        "INV.ADDSTOCK tee 1 ID a ID a",
+        "INV.RESERVE tee 1 EX",
+        "INV.RESERVE tee 1 EX 5 PX 5",
+        "INV.RESERVE tee 1 EX 5 EX 5",
+        "INV.RESERVE tee 1 ID a ID a",
+        "INV.RESERVE tee 1 WHAT",
+        "INV.RESERVE tee 1 CUSTOMER ann",
+        "INV.RESERVE tee 1 UPTO",
+        "INV.RESERVE tee 1 5",
+        "INV.COMMIT 0-a QTY 1",
+        "INV.COMMIT 0-a RECLAIM",
+        "INV.COMMIT 0-a REF",
+        "INV.COMMIT 0-a REF r REF r",
+        "INV.COMMIT 0-a WHAT",
+        "INV.EXTEND 0-a WHAT 5",
+        "INV.REAP WHAT",
+        "INV.REAP COUNT",
+        "INV.REAP COUNT 5 COUNT 5",
     ] {
         let reply = conn.call(line);
         assert!(reply.text().starts_with("ERR syntax error"), "{line}: {reply:?}");
     }
-    for line in ["INV.REAP COUNT 0", "INV.REAP COUNT -1", "INV.REAP COUNT x", "INV.ROLLBACK 0-a more", "INV.GET 0-a more", "INV.EXTEND 0-a EX 5 PX 5"] {
+    for line in [
+        "INV.REAP COUNT 0",
+        "INV.REAP COUNT -1",
+        "INV.REAP COUNT x",
+        "INV.ROLLBACK 0-a more",
+        "INV.GET 0-a more",
+        "INV.EXTEND 0-a EX 5 PX 5",
+    ] {
         let reply = conn.call(line);
         assert!(matches!(reply, Reply::Error(_)), "{line}: {reply:?}");
     }
@@ -471,7 +537,15 @@ fn options_that_are_unknown_doubled_or_not_yet_there_are_syntax_errors() {
 fn commands_that_are_not_there_are_errors_that_name_them_on_one_line() {
     let rig = Rig::new();
     let mut conn = rig.sidecar.conn();
-    for line in ["INV.MRESERVE ITEMS 1 a 1", "INV.LIST tee", "INV.LIMIT tee 1", "INV.CHECK ALL", "INV.EVENTS READ g c", "INV.WHAT", "inv."] {
+    for line in [
+        "INV.MRESERVE ITEMS 1 a 1",
+        "INV.LIST tee",
+        "INV.LIMIT tee 1",
+        "INV.CHECK ALL",
+        "INV.EVENTS READ g c",
+        "INV.WHAT",
+        "inv.",
+    ] {
         let reply = conn.call(line);
         assert_eq!(reply.error_word(), "ERR", "{line}: {reply:?}");
         let name = line.split(' ').next().unwrap();
@@ -493,9 +567,21 @@ fn help_is_lines_that_tell_of_every_command() {
     for mut conn in [rig.sidecar.conn(), rig.sidecar.conn3()] {
         let help = conn.call("INV.HELP");
         let text: String = help.items().iter().map(|line| line.text() + "\n").collect();
-        for name in
-            ["SETSTOCK", "ADDSTOCK", "RESERVE", "COMMIT", "ROLLBACK", "EXTEND", "GET", "STOCK", "PROTECT", "UNPROTECT", "ISPROTECTED", "REAP", "HELP"]
-        {
+        for name in [
+            "SETSTOCK",
+            "ADDSTOCK",
+            "RESERVE",
+            "COMMIT",
+            "ROLLBACK",
+            "EXTEND",
+            "GET",
+            "STOCK",
+            "PROTECT",
+            "UNPROTECT",
+            "ISPROTECTED",
+            "REAP",
+            "HELP",
+        ] {
             assert!(text.contains(&format!("INV.{name}")), "INV.{name} is not in {text}");
         }
     }
@@ -517,8 +603,13 @@ fn inside_a_transaction_an_inventory_command_is_refused_and_exec_aborts() {
     conn.call("INV.SETSTOCK tee 1").expect_error("ERR");
     conn.call("DISCARD").expect_ok();
     // All in one write, and out of the transaction the same command works again.
-    let replies =
-        conn.pipeline(&[words("MULTI"), words("INV.STOCK tee"), words("EXEC"), words("INV.RESERVE tee 5 ID a"), words("GET k")]);
+    let replies = conn.pipeline(&[
+        words("MULTI"),
+        words("INV.STOCK tee"),
+        words("EXEC"),
+        words("INV.RESERVE tee 5 ID a"),
+        words("GET k"),
+    ]);
     replies[0].expect_ok();
     replies[1].expect_error("ERR");
     replies[2].expect_error("EXECABORT");
@@ -601,8 +692,10 @@ fn one_refused_operation_of_a_batch_leaves_the_others_alone() {
         words("INV.ROLLBACK 0-c"),
         words("INV.RESERVE tee 6 ID d"),
     ]);
-    let told: Vec<String> =
-        replies.iter().map(|reply| if reply.is_ok() { "OK".into() } else { reply.text().split(' ').next().unwrap().into() }).collect();
+    let told: Vec<String> = replies
+        .iter()
+        .map(|reply| if reply.is_ok() { "OK".into() } else { reply.text().split(' ').next().unwrap().into() })
+        .collect();
     assert_eq!(
         told,
         ["0-a", "INSUFFICIENTSTOCK", "UNKNOWNSKU", "OK", "ALREADYCOMMITTED", "INVALIDAMOUNT", "0-c", "OK", "0-d"]

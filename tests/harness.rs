@@ -40,8 +40,21 @@ fn a_stopped_redis_answers_when_continued() {
 #[test]
 fn the_client_reads_every_kind_of_reply_in_pieces() {
     let all: &[&[u8]] = &[
-        b"+OK\r\n", b"-ERR no\r\n", b":-5\r\n", b"$3\r\na\r\n\r\n", b"$-1\r\n", b"*-1\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n",
-        b"*2\r\n*1\r\n:1\r\n$0\r\n\r\n", b"%1\r\n+k\r\n*0\r\n", b"~1\r\n:2\r\n", b">2\r\n+a\r\n+b\r\n", b"=5\r\ntxt:x\r\n", b"(12\r\n",
+        b"+OK\r\n",
+        b"-ERR no\r\n",
+        b":-5\r\n",
+        b"$3\r\na\r\n\r\n",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"_\r\n",
+        b"#t\r\n",
+        b",1.5\r\n",
+        b"*2\r\n*1\r\n:1\r\n$0\r\n\r\n",
+        b"%1\r\n+k\r\n*0\r\n",
+        b"~1\r\n:2\r\n",
+        b">2\r\n+a\r\n+b\r\n",
+        b"=5\r\ntxt:x\r\n",
+        b"(12\r\n",
     ];
     for bytes in all {
         for cut in 0..bytes.len() {

@@ -134,8 +134,19 @@ enum Answer {
     /// The id of this reservation.
     Id(Key),
     Error(&'static str),
-    Insufficient { requested: i64, available: i64, retry_ms: Option<i64> },
-    Hold { key: Key, sku: usize, quantity: i64, state: State, expires: i64, reference: Option<usize> },
+    Insufficient {
+        requested: i64,
+        available: i64,
+        retry_ms: Option<i64>,
+    },
+    Hold {
+        key: Key,
+        sku: usize,
+        quantity: i64,
+        state: State,
+        expires: i64,
+        reference: Option<usize>,
+    },
     /// Per SKU: available, reserved, committed, protected.
     Stocks(Vec<Option<(usize, i64, i64, i64, i64)>>),
 }
@@ -433,9 +444,7 @@ impl Run {
             Answer::Ok => reply.is_ok(),
             Answer::Nil => reply.is_nil(),
             Answer::Int(number) => *reply == Reply::Int(*number),
-            Answer::Ints(numbers) => {
-                *reply == Reply::Array(numbers.iter().map(|number| Reply::Int(*number)).collect())
-            }
+            Answer::Ints(numbers) => *reply == Reply::Array(numbers.iter().map(|number| Reply::Int(*number)).collect()),
             Answer::AnyCount => matches!(reply, Reply::Int(0..)),
             Answer::Id(Key::Minted(n)) if *n == self.minted.len() => {
                 let fresh = matches!(reply, Reply::Bulk(id) if id.starts_with(b"0-") && id.len() == 24);

@@ -101,11 +101,8 @@ fn sale(addr: &str, connection: usize, pipelined: bool) -> Tally {
             _ => {}
         }
     }
-    let replies = if pipelined {
-        conn.pipeline(&endings)
-    } else {
-        endings.iter().map(|ending| conn.call_args(ending)).collect()
-    };
+    let replies =
+        if pipelined { conn.pipeline(&endings) } else { endings.iter().map(|ending| conn.call_args(ending)).collect() };
     for (reply, ending) in replies.iter().zip(&endings) {
         assert!(reply.is_ok(), "{ending:?}: {reply:?}");
     }

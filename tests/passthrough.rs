@@ -482,7 +482,16 @@ fn each_client_has_its_own_database_name_protocol_and_reply_mode() {
     one.expect(b"+RESET\r\n");
     assert_eq!(one.call("CLIENT GETNAME"), Reply::NilBulk);
 
-    let off = ["CLIENT REPLY OFF", "SET hidden 1", "GET hidden", "CLIENT REPLY ON", "GET hidden", "CLIENT REPLY SKIP", "GET k", "ECHO seen"];
+    let off = [
+        "CLIENT REPLY OFF",
+        "SET hidden 1",
+        "GET hidden",
+        "CLIENT REPLY ON",
+        "GET hidden",
+        "CLIENT REPLY SKIP",
+        "GET k",
+        "ECHO seen",
+    ];
     two.send(&off.iter().flat_map(|line| encode(&words(line))).collect::<Vec<_>>());
     two.expect(b"+OK\r\n$1\r\n1\r\n$4\r\nseen\r\n");
     two.send_args(&["QUIT"]);

@@ -232,8 +232,7 @@ fn an_answer_held_past_the_deadline_is_uncertain_and_never_taken_for_the_next_on
 #[test]
 fn a_frozen_upstream_is_uncertain_at_the_deadline_and_the_sidecar_says_so_and_recovers() {
     let redis = Redis::start();
-    let sidecar =
-        Sidecar::start(&redis.url(), &[&format!("inventory.operation_deadline_ms={DEADLINE_MS}")]);
+    let sidecar = Sidecar::start(&redis.url(), &[&format!("inventory.operation_deadline_ms={DEADLINE_MS}")]);
     let mut conn = sidecar.conn();
     conn.call("INV.SETSTOCK tee 10").expect_ok();
     redis.stop();
@@ -254,15 +253,24 @@ fn a_frozen_upstream_is_uncertain_at_the_deadline_and_the_sidecar_says_so_and_re
 #[test]
 fn with_nothing_listening_upstream_every_operation_is_unavailable_and_none_is_uncertain() {
     let mut redis = Redis::durable();
-    let sidecar =
-        Sidecar::start(&redis.url(), &[&format!("inventory.operation_deadline_ms={DEADLINE_MS}")]);
+    let sidecar = Sidecar::start(&redis.url(), &[&format!("inventory.operation_deadline_ms={DEADLINE_MS}")]);
     let mut conn = sidecar.conn();
     conn.call("INV.SETSTOCK tee 10").expect_ok();
     redis.kill9();
     until("the loss is noticed", common::SOON, || (sidecar.http("/readyz").0 == 503).then_some(()));
     for line in [
-        "INV.SETSTOCK tee 1", "INV.ADDSTOCK tee 1", "INV.RESERVE tee 1", "INV.RESERVE tee 1 ID a", "INV.COMMIT 0-a",
-        "INV.ROLLBACK 0-a", "INV.EXTEND 0-a EX 5", "INV.GET 0-a", "INV.STOCK tee", "INV.PROTECT tee", "INV.REAP", "GET k",
+        "INV.SETSTOCK tee 1",
+        "INV.ADDSTOCK tee 1",
+        "INV.RESERVE tee 1",
+        "INV.RESERVE tee 1 ID a",
+        "INV.COMMIT 0-a",
+        "INV.ROLLBACK 0-a",
+        "INV.EXTEND 0-a EX 5",
+        "INV.GET 0-a",
+        "INV.STOCK tee",
+        "INV.PROTECT tee",
+        "INV.REAP",
+        "GET k",
         "SET k v",
     ] {
         let reply = conn.call(line);

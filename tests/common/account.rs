@@ -19,8 +19,7 @@ impl Stock {
     #[track_caller]
     pub fn of(reply: &Reply) -> Self {
         let field = |name| reply.field(name).int();
-        let stock =
-            Self { available: field("available"), reserved: field("reserved"), committed: field("committed") };
+        let stock = Self { available: field("available"), reserved: field("reserved"), committed: field("committed") };
         assert_eq!(field("total"), stock.total(), "total = available + reserved + committed in {reply:?}");
         stock
     }

@@ -84,7 +84,8 @@ impl Reply {
     /// A field of a map, whether it came as a RESP3 map or as the flat array of RESP2.
     #[track_caller]
     pub fn field(&self, name: &str) -> Reply {
-        let is = |key: &Reply| matches!(key, Reply::Bulk(b) if b == name.as_bytes()) || *key == Reply::Simple(name.into());
+        let is =
+            |key: &Reply| matches!(key, Reply::Bulk(b) if b == name.as_bytes()) || *key == Reply::Simple(name.into());
         match self {
             Self::Map(pairs) => pairs.iter().find(|(key, _)| is(key)).map(|(_, value)| value.clone()),
             Self::Array(flat) => flat.chunks(2).find(|pair| is(&pair[0])).map(|pair| pair[1].clone()),
