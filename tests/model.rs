@@ -123,6 +123,9 @@ enum Key {
     Minted(usize),
 }
 
+/// What INV.STOCK tells of one SKU: which, available, reserved, committed, protected.
+type Told = (usize, i64, i64, i64, i64);
+
 /// What a reply must be.
 #[derive(Debug, Clone, PartialEq)]
 enum Answer {
@@ -147,8 +150,7 @@ enum Answer {
         expires: i64,
         reference: Option<usize>,
     },
-    /// Per SKU: available, reserved, committed, protected.
-    Stocks(Vec<Option<(usize, i64, i64, i64, i64)>>),
+    Stocks(Vec<Option<Told>>),
 }
 
 #[derive(Default)]
@@ -340,7 +342,7 @@ impl Model {
         })
     }
 
-    fn tell_stock(&self, sku: usize) -> Option<(usize, i64, i64, i64, i64)> {
+    fn tell_stock(&self, sku: usize) -> Option<Told> {
         let stock = self.stock.get(&sku)?;
         Some((sku, stock.available, stock.reserved, stock.committed, i64::from(self.protected[sku])))
     }
@@ -491,7 +493,7 @@ impl Run {
         if same { Ok(()) } else { Err(format!("wanted {wanted:?}, got {reply:?}")) }
     }
 
-    fn same_stock(&self, wanted: Option<&(usize, i64, i64, i64, i64)>, reply: &Reply) -> bool {
+    fn same_stock(&self, wanted: Option<&Told>, reply: &Reply) -> bool {
         let Some((sku, available, reserved, committed, protected)) = wanted else { return reply.is_nil() };
         matches!(reply, Reply::Array(_) | Reply::Map(_))
             && reply.field("sku") == Reply::bulk(self.sku(*sku))

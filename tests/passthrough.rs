@@ -141,14 +141,19 @@ ZADD z nan a
 FLUSHDB
 DBSIZE";
 
+type Request = Vec<Vec<u8>>;
+
+/// How the list is sent; gives the bytes of each reply.
+type Way = fn(&mut Conn, &[Request]) -> Vec<Vec<u8>>;
+
 /// Replies to the recorded list, each as its bytes, on a fresh connection to `addr`.
-fn record(addr: &str, protocol: u8, send: impl Fn(&mut Conn, &[Vec<Vec<u8>>]) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+fn record(addr: &str, protocol: u8, send: Way) -> Vec<Vec<u8>> {
     let mut conn = if protocol == 3 { Conn::open3(addr) } else { Conn::open(addr) };
     let requests: Vec<_> = RECORDED.lines().map(words).collect();
     send(&mut conn, &requests)
 }
 
-fn one_by_one(conn: &mut Conn, requests: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+fn one_by_one(conn: &mut Conn, requests: &[Request]) -> Vec<Vec<u8>> {
     requests
         .iter()
         .map(|request| {
@@ -158,12 +163,12 @@ fn one_by_one(conn: &mut Conn, requests: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn in_one_write(conn: &mut Conn, requests: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+fn in_one_write(conn: &mut Conn, requests: &[Request]) -> Vec<Vec<u8>> {
     conn.send(&requests.iter().flat_map(|request| encode(request)).collect::<Vec<_>>());
     requests.iter().map(|_| conn.raw()).collect()
 }
 
-fn byte_by_byte(conn: &mut Conn, requests: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+fn byte_by_byte(conn: &mut Conn, requests: &[Request]) -> Vec<Vec<u8>> {
     for byte in requests.iter().flat_map(|request| encode(request)) {
         conn.send(&[byte]);
     }
@@ -171,7 +176,7 @@ fn byte_by_byte(conn: &mut Conn, requests: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
 }
 
 /// Each word in double quotes, so that the line says exactly the same.
-fn inline(conn: &mut Conn, requests: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+fn inline(conn: &mut Conn, requests: &[Request]) -> Vec<Vec<u8>> {
     requests
         .iter()
         .map(|request| {
@@ -183,7 +188,7 @@ fn inline(conn: &mut Conn, requests: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
 }
 
 /// What Redis says to the recorded list, direct, and what it says through the sidecar, sent so.
-fn equal_through_the_sidecar(protocol: u8, send: impl Fn(&mut Conn, &[Vec<Vec<u8>>]) -> Vec<Vec<u8>>) {
+fn equal_through_the_sidecar(protocol: u8, send: Way) {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &[]);
     let direct = record(&redis.addr(), protocol, one_by_one);
@@ -200,7 +205,7 @@ fn the_recorded_list_is_the_same_every_time_it_is_asked_directly() {
     for protocol in [2, 3] {
         let first = record(&redis.addr(), protocol, one_by_one);
         redis.conn().call("FLUSHALL").expect_ok();
-        let ways: [fn(&mut Conn, &[Vec<Vec<u8>>]) -> Vec<Vec<u8>>; 3] = [in_one_write, byte_by_byte, inline];
+        let ways: [Way; 3] = [in_one_write, byte_by_byte, inline];
         for way in ways {
             let again = record(&redis.addr(), protocol, way);
             redis.conn().call("FLUSHALL").expect_ok();

@@ -126,6 +126,7 @@ impl Sidecar {
 }
 
 impl Drop for Sidecar {
+    #[allow(clippy::print_stderr, reason = "what a failed test shows")]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
