@@ -39,6 +39,13 @@ pub fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
+/// Lets this process, and the children it starts from now on, open as many files as the system allows.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the limit of open files");
+}
+
 /// Splits a line as a person would type it: `words("SET k v")`.
 pub fn words(line: &str) -> Vec<Vec<u8>> {
     line.split_ascii_whitespace().map(|word| word.as_bytes().to_vec()).collect()

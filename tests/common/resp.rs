@@ -1,5 +1,6 @@
 //! A blocking RESP2/RESP3 client: pipelines, raw bytes in and out, a deadline on every read and write.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use super::{SOON, show, words};
 
 /// A reply, as decoded. Equality is by wire meaning: `$-1`, `*-1` and `_` stay different things.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Reply {
     Simple(String),
     Error(String),
@@ -23,6 +24,27 @@ pub enum Reply {
     Bool(bool),
     /// Doubles, big numbers and verbatim strings: compared as text.
     Text(char, Vec<u8>),
+}
+
+/// As a person reads it: a bulk string in quotes, not as numbers.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Simple(line) => write!(f, "+{line}"),
+            Self::Error(line) => write!(f, "-{line}"),
+            Self::Int(number) => write!(f, ":{number}"),
+            Self::Bulk(bytes) => write!(f, "\"{}\"", show(bytes)),
+            Self::NilBulk => f.write_str("$-1"),
+            Self::NilArray => f.write_str("*-1"),
+            Self::Null => f.write_str("_"),
+            Self::Array(items) => f.debug_list().entries(items).finish(),
+            Self::Set(items) => f.debug_set().entries(items).finish(),
+            Self::Push(items) => f.debug_tuple("push").field(items).finish(),
+            Self::Map(pairs) => f.debug_map().entries(pairs.iter().map(|(key, value)| (key, value))).finish(),
+            Self::Bool(yes) => write!(f, "#{yes}"),
+            Self::Text(kind, bytes) => write!(f, "{kind}{}", show(bytes)),
+        }
+    }
 }
 
 impl Reply {
