@@ -187,7 +187,8 @@ impl Model {
         for hold in self.holds.values_mut() {
             if hold.state == State::Open && hold.expires <= self.now {
                 hold.state = State::Expired;
-                hold.forget = hold.expires + REMEMBER_MS;
+                // From when it was noticed, which is at once: every reservation is asked for after each advance.
+                hold.forget = self.now + REMEMBER_MS;
                 let stock = self.stock.get_mut(&hold.sku).expect("a stock");
                 stock.reserved -= hold.quantity;
                 stock.available += hold.quantity;
