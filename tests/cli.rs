@@ -279,7 +279,7 @@ fn help_is_good_enough_to_need_no_other_text() {
         "127.0.0.1:6380",
         "redis://127.0.0.1:6379",
         "127.0.0.1:9121",
-        "INVENTORY_SENTINEL_UPSTREAM",
+        "INVENTORY_SENTINEL_",
     ] {
         assert!(help.contains(word), "{word} is not in {help}");
     }

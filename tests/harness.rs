@@ -103,7 +103,7 @@ fn the_fault_proxy_cuts_before_and_after_what_it_was_armed_for_and_nothing_else(
 }
 
 #[test]
-fn the_fault_proxy_stalls_until_released_and_trickles_whole_answers() {
+fn the_fault_proxy_stalls_until_released_refuses_and_trickles_whole_answers() {
     let redis = Redis::start();
     let sha = redis.conn().call_args(&["SCRIPT", "LOAD", "return {1, 'two', ARGV[1]}"]).text();
     let proxy = FaultProxy::start(&redis.addr());
@@ -119,9 +119,11 @@ fn the_fault_proxy_stalls_until_released_and_trickles_whole_answers() {
     conn.patience(common::SOON);
     assert_eq!(conn.reply(), wanted);
 
+    proxy.arm("x", Fault::Refuse("OOM no room"), 1);
+    assert_eq!(conn.call(&format!("EVALSHA {sha} 0 x")), Reply::Error("OOM no room".into()));
     proxy.arm("x", Fault::Trickle, 1);
     assert_eq!(conn.call(&format!("EVALSHA {sha} 0 x")), wanted);
-    proxy.wait_struck(2);
+    proxy.wait_struck(3);
 }
 
 #[test]

@@ -299,3 +299,49 @@ fn two_clients_whose_batch_is_lost_each_get_their_own_answer() {
     let mut rig = rig;
     assert_eq!(rig.account(10), Stock { available: 0, reserved: 10, committed: 0 });
 }
+
+/// What the upstream says of a call that it did not run.
+const REFUSALS: [&str; 5] = [
+    "LOADING Redis is loading the dataset in memory",
+    "BUSY Redis is busy running a script.",
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "READONLY You can't write against a read only replica.",
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+];
+
+#[test]
+fn a_call_that_the_upstream_refused_once_is_sent_again_and_the_client_never_knows() {
+    let mut rig = Rig::new();
+    for refusal in ["NOSCRIPT No matching script. Please use EVAL."].iter().chain(&REFUSALS) {
+        rig.proxy.arm("order", Fault::Refuse(refusal), 1);
+        rig.conn.call("INV.RESERVE tee 1 ID order").text();
+        rig.conn.call("INV.EXTEND 0-order EX 600").int();
+    }
+    assert_eq!(rig.proxy.struck(), 6);
+    assert_eq!(rig.account(10), Stock { available: 7, reserved: 3, committed: 0 });
+}
+
+#[test]
+fn a_call_that_the_upstream_goes_on_refusing_gets_its_word_and_changes_nothing() {
+    for refusal in REFUSALS {
+        let mut rig = Rig::new();
+        let word = refusal.split(' ').next().expect("a word");
+        rig.proxy.arm("order", Fault::Refuse(refusal), usize::MAX);
+        rig.conn.call("INV.RESERVE tee 3 ID order").expect_error(word);
+        rig.proxy.disarm();
+        assert_eq!(rig.account(10), Stock { available: 8, reserved: 2, committed: 0 });
+    }
+}
+
+#[test]
+fn a_refusal_of_the_second_attempt_says_nothing_of_the_first_and_is_uncertain() {
+    for refusal in REFUSALS {
+        let mut rig = Rig::new();
+        rig.proxy.arm("held", Fault::CutAfterAnswer, 1);
+        rig.proxy.arm("held", Fault::Refuse(refusal), usize::MAX);
+        rig.conn.call("INV.COMMIT 0-held REF invoice-1").expect_error("UNCERTAIN");
+        rig.proxy.disarm();
+        rig.conn.call("INV.COMMIT 0-held REF invoice-1").expect_ok();
+        assert_eq!(rig.account(10), Stock { available: 8, reserved: 0, committed: 2 });
+    }
+}

@@ -20,6 +20,8 @@ pub enum Fault {
     Stall,
     /// The answer is passed on byte by byte.
     Trickle,
+    /// The request is not passed on; this error line is its answer.
+    Refuse(&'static str),
 }
 
 struct Armed {
@@ -152,6 +154,10 @@ fn serve(mut client: &TcpStream, mut redis: &TcpStream, shared: &Shared) -> std:
         if fault == Some(Fault::CutBefore) {
             return Ok(());
         }
+        if let Some(Fault::Refuse(line)) = fault {
+            client.write_all(format!("-{line}\r\n").as_bytes())?;
+            continue;
+        }
         redis.write_all(&request)?;
         let answer = take(redis, &mut answers, reply_end)?;
         match fault {
@@ -166,7 +172,7 @@ fn serve(mut client: &TcpStream, mut redis: &TcpStream, shared: &Shared) -> std:
                 drop(shared.1.wait_while(state, |state| !state.released && !state.closed).expect("state"));
                 client.write_all(&answer)?;
             }
-            Some(Fault::CutBefore) | None => client.write_all(&answer)?,
+            Some(Fault::CutBefore | Fault::Refuse(_)) | None => client.write_all(&answer)?,
         }
     }
 }

@@ -116,10 +116,13 @@ fn spawn(port: u16, dir: &TempDir, args: &[String]) -> Option<Child> {
         if child.try_wait().expect("wait").is_some() {
             return Some(false);
         }
-        let info = Conn::try_open(&format!("127.0.0.1:{port}")).ok()?.try_call("INFO server").ok()?;
+        let info = Conn::try_open(&format!("127.0.0.1:{port}")).ok()?.try_call("INFO").ok()?;
         match info {
-            // Answered by a stranger: ours is about to fail to bind.
-            Reply::Bulk(text) => Some(String::from_utf8_lossy(&text).contains(&own)),
+            Reply::Bulk(text) => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                // Another's process id: ours is about to fail to bind. It answers before it has loaded its data.
+                if text.contains(&own) { text.contains("\r\nloading:0\r\n").then_some(true) } else { Some(false) }
+            }
             Reply::Error(line) if line.starts_with("NOAUTH") => Some(true),
             _ => None,
         }
