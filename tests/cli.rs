@@ -139,7 +139,7 @@ fn flags_beat_the_environment_which_beats_the_file() {
         }
         redis.conn().call("FLUSHALL").expect_ok();
         let sidecar = Sidecar::launch_command(command);
-        until("ready", SOON, || (sidecar.http("/readyz").0 == 200).then_some(()));
+        sidecar.wait_ready();
         sidecar.conn().call("INV.SETSTOCK tee 1").expect_ok();
         let keys = redis.conn().call("KEYS inv1:*:stock");
         let key = keys.items()[0].text();
@@ -154,9 +154,8 @@ fn flags_beat_the_environment_which_beats_the_file() {
 fn a_managed_upstream_runs_and_its_data_survive_a_restart_of_both() {
     let dir = tempfile::TempDir::new().expect("a directory");
     let args = ["--upstream", "managed", "--data-dir", dir.path().to_str().expect("a path")];
-    let ready = |sidecar: &Sidecar| until("ready", SOON, || (sidecar.http("/readyz").0 == 200).then_some(()));
     let mut sidecar = Sidecar::launch_args(&args);
-    ready(&sidecar);
+    sidecar.wait_ready();
     let mut conn = sidecar.conn();
     conn.call("INV.SETSTOCK tee 5").expect_ok();
     assert_eq!(conn.call("INV.RESERVE tee 2 ID order-17 EX 3600"), Reply::bulk("0-order-17"));
@@ -175,7 +174,7 @@ fn a_managed_upstream_runs_and_its_data_survive_a_restart_of_both() {
     assert_eq!(children(), 0, "its child has ended with it");
 
     let mut sidecar = Sidecar::launch_args(&args);
-    ready(&sidecar);
+    sidecar.wait_ready();
     let mut conn = sidecar.conn();
     assert_eq!(conn.call("GET k"), Reply::bulk("v"));
     conn.call("INV.COMMIT 0-order-17").expect_ok();
@@ -253,7 +252,7 @@ fn health_and_readiness_tell_alive_from_able() {
     assert!(body.to_lowercase().contains("upstream"), "the reason: {body}");
     assert_eq!(sidecar.http("/healthz").0, 200);
     redis.restart();
-    until("ready again", SOON, || (sidecar.http("/readyz").0 == 200).then_some(()));
+    sidecar.wait_ready();
 }
 
 #[test]

@@ -21,7 +21,7 @@ impl Rig {
         let redis = Redis::start();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
         redis.set_clock(CLOCK, now);
-        let sidecar = Sidecar::start(&redis.url(), &[&format!("inventory.test_clock_key={CLOCK}")]);
+        let sidecar = Sidecar::start_with_clock(&redis.url(), CLOCK, &[]);
         Self { redis, sidecar, now }
     }
 

@@ -29,7 +29,7 @@ impl Edge {
         let redis = Redis::start();
         let now = wall_ms();
         redis.set_clock(CLOCK, now);
-        let sidecar = Sidecar::start(&redis.url(), &[&format!("inventory.test_clock_key={CLOCK}")]);
+        let sidecar = Sidecar::start_with_clock(&redis.url(), CLOCK, &[]);
         let mut conn = sidecar.conn();
         conn.call("INV.SETSTOCK tee 1").expect_ok();
         let id = conn.call("INV.RESERVE tee 1 PX 1000 ID edge").text();
@@ -190,8 +190,7 @@ fn an_ended_reservation_is_remembered_and_then_forgotten() {
     let redis = Redis::start();
     let now = wall_ms();
     redis.set_clock(CLOCK, now);
-    let clock = format!("inventory.test_clock_key={CLOCK}");
-    let sidecar = Sidecar::start(&redis.url(), &[&clock, "inventory.remember=\"60s\""]);
+    let sidecar = Sidecar::start_with_clock(&redis.url(), CLOCK, &["inventory.remember=\"60s\""]);
     let mut conn = sidecar.conn();
     conn.call("INV.SETSTOCK tee 3").expect_ok();
     for id in ["sold", "back"] {

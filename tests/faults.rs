@@ -154,7 +154,7 @@ fn an_upstream_killed_and_restarted_under_load_loses_no_acknowledged_commit_and_
     }
     load.wait_more(50);
     let seen = load.finish();
-    until("ready again", SOON, || (sidecar.http("/readyz").0 == 200).then_some(()));
+    sidecar.wait_ready();
     let tee = assert_account(&mut conn, &mut redis.conn(), "default", "tee", SUPPLY);
     assert!(tee.committed >= seen.committed, "an acknowledged commit is lost: {tee:?}, {seen:?}");
     assert!(tee.committed <= seen.committed + seen.uncertain, "a commit nobody asked for: {tee:?}, {seen:?}");
@@ -475,7 +475,7 @@ fn an_upstream_absent_at_start_leaves_the_sidecar_alive_not_ready_and_it_recover
     conn.call("INV.SETSTOCK tee 1").expect_error("UNAVAILABLE");
     conn.call("GET k").expect_error("UNAVAILABLE");
     redis.restart();
-    until("ready", SOON, || (sidecar.http("/readyz").0 == 200).then_some(()));
+    sidecar.wait_ready();
     conn.call("INV.SETSTOCK tee 1").expect_ok();
     assert_eq!(conn.call("GET k"), Reply::NilBulk);
     assert!(sidecar.is_running());

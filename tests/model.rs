@@ -619,10 +619,10 @@ fn random_histories_answer_and_account_as_the_model_does_one_by_one_and_in_burst
     // A clock behind the wall's: an id minted by the wall's clock is then never too old for it.
     let clock = wall as i64 - 30 * 86_400_000;
     redis.set_clock(CLOCK, clock);
-    let sidecar = Sidecar::start(
+    let sidecar = Sidecar::start_with_clock(
         &redis.url(),
+        CLOCK,
         &[
-            &format!("inventory.test_clock_key={CLOCK}"),
             &format!("inventory.reservation_ttl=\"{TTL_MS}ms\""),
             &format!("inventory.reservation_ttl_max=\"{TTL_MAX_MS}ms\""),
             &format!("inventory.remember=\"{REMEMBER_MS}ms\""),

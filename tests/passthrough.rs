@@ -122,7 +122,6 @@ COMMAND DOCS nope
 CONFIG GET maxmemory-policy
 LATENCY DOCTOR
 MEMORY USAGE none
-DBSIZE
 NOPE a b
 nope
 GET

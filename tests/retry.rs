@@ -278,7 +278,7 @@ fn with_nothing_listening_upstream_every_operation_is_unavailable_and_none_is_un
     }
     assert_eq!(conn.call("PING"), Reply::Simple("PONG".into()), "what needs no upstream goes on");
     redis.restart();
-    until("ready again", common::SOON, || (sidecar.http("/readyz").0 == 200).then_some(()));
+    sidecar.wait_ready();
     assert_eq!(conn.call("INV.ADDSTOCK tee 1"), Reply::Int(11));
     assert_eq!(sidecar.http("/healthz").0, 200);
 }

@@ -24,8 +24,24 @@ impl Sidecar {
     /// In front of `url`, with `table.key=value` settings, and ready.
     pub fn start(url: &str, settings: &[&str]) -> Self {
         let sidecar = Self::launch(url, settings);
-        until("the sidecar is ready", SOON, || (sidecar.http("/readyz").0 == 200).then_some(()));
+        sidecar.wait_ready();
         sidecar
+    }
+
+    /// The same, with the inventory's clock read from the upstream's key `clock` instead of the upstream's own.
+    pub fn start_with_clock(url: &str, clock: &str, settings: &[&str]) -> Self {
+        let mut command = command(&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", url]);
+        command.env("INVENTORY_SENTINEL_TEST_CLOCK_KEY", clock);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let sidecar = Self::launch_command(command);
+        sidecar.wait_ready();
+        sidecar
+    }
+
+    pub fn wait_ready(&self) {
+        until("the sidecar is ready", SOON, || (self.http("/readyz").0 == 200).then_some(()));
     }
 
     /// The same, ready or not: it serves.
