@@ -1,0 +1,405 @@
+//! A blocking RESP2/RESP3 client: pipelines, raw bytes in and out, a deadline on every read and write.
+
+use std::fmt;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::{SOON, show, words};
+
+/// A reply, as decoded. Equality is by wire meaning: `$-1`, `*-1` and `_` stay different things.
+#[derive(Clone, PartialEq)]
+pub enum Reply {
+    Simple(String),
+    Error(String),
+    Int(i64),
+    Bulk(Vec<u8>),
+    NilBulk,
+    NilArray,
+    Null,
+    Array(Vec<Reply>),
+    Map(Vec<(Reply, Reply)>),
+    Set(Vec<Reply>),
+    Push(Vec<Reply>),
+    Bool(bool),
+    /// Doubles, big numbers and verbatim strings: compared as text.
+    Text(char, Vec<u8>),
+}
+
+/// As a person reads it: a bulk string in quotes, not as numbers.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Simple(line) => write!(f, "+{line}"),
+            Self::Error(line) => write!(f, "-{line}"),
+            Self::Int(number) => write!(f, ":{number}"),
+            Self::Bulk(bytes) => write!(f, "\"{}\"", show(bytes)),
+            Self::NilBulk => f.write_str("$-1"),
+            Self::NilArray => f.write_str("*-1"),
+            Self::Null => f.write_str("_"),
+            Self::Array(items) => f.debug_list().entries(items).finish(),
+            Self::Set(items) => f.debug_set().entries(items).finish(),
+            Self::Push(items) => f.debug_tuple("push").field(items).finish(),
+            Self::Map(pairs) => f.debug_map().entries(pairs.iter().map(|(key, value)| (key, value))).finish(),
+            Self::Bool(yes) => write!(f, "#{yes}"),
+            Self::Text(kind, bytes) => write!(f, "{kind}{}", show(bytes)),
+        }
+    }
+}
+
+impl Reply {
+    pub fn ok() -> Self {
+        Self::Simple("OK".into())
+    }
+
+    pub fn bulk(text: impl AsRef<[u8]>) -> Self {
+        Self::Bulk(text.as_ref().to_vec())
+    }
+
+    pub fn is_nil(&self) -> bool {
+        matches!(self, Self::NilBulk | Self::NilArray | Self::Null)
+    }
+
+    pub fn is_ok(&self) -> bool {
+        *self == Self::ok()
+    }
+
+    /// The first word of an error, or "" where this is none.
+    pub fn error_word(&self) -> &str {
+        match self {
+            Self::Error(line) => line.split(' ').next().unwrap_or(""),
+            _ => "",
+        }
+    }
+
+    /// The `key=value` of an error's line.
+    pub fn error_field(&self, key: &str) -> Option<i64> {
+        let Self::Error(line) = self else { return None };
+        line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
+    }
+
+    #[track_caller]
+    pub fn int(&self) -> i64 {
+        match self {
+            Self::Int(number) => *number,
+            other => panic!("expected an integer, got {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Bulk(bytes) | Self::Text(_, bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Simple(line) | Self::Error(line) => line.clone(),
+            other => panic!("expected a string, got {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn items(&self) -> &[Reply] {
+        match self {
+            Self::Array(items) | Self::Set(items) | Self::Push(items) => items,
+            other => panic!("expected an array, got {other:?}"),
+        }
+    }
+
+    /// A field of a map, whether it came as a RESP3 map or as the flat array of RESP2.
+    #[track_caller]
+    pub fn field(&self, name: &str) -> Reply {
+        let is =
+            |key: &Reply| matches!(key, Reply::Bulk(b) if b == name.as_bytes()) || *key == Reply::Simple(name.into());
+        match self {
+            Self::Map(pairs) => pairs.iter().find(|(key, _)| is(key)).map(|(_, value)| value.clone()),
+            Self::Array(flat) => flat.chunks(2).find(|pair| is(&pair[0])).map(|pair| pair[1].clone()),
+            _ => None,
+        }
+        .unwrap_or_else(|| panic!("no field {name} in {self:?}"))
+    }
+
+    #[track_caller]
+    pub fn expect_ok(&self) {
+        assert!(self.is_ok(), "expected +OK, got {self:?}");
+    }
+
+    #[track_caller]
+    pub fn expect_error(&self, word: &str) {
+        assert_eq!(self.error_word(), word, "expected -{word}, got {self:?}");
+    }
+}
+
+/// One request, encoded as an array of bulk strings.
+pub fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        let arg = arg.as_ref();
+        out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// Where the first whole reply in `bytes` ends, or None where more must come.
+pub fn reply_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let mut open = 1usize;
+    while open > 0 {
+        let line = bytes[at..].windows(2).position(|pair| pair == b"\r\n")? + at;
+        let kind = bytes[at];
+        let digits = &bytes[at + 1..line];
+        let number = || std::str::from_utf8(digits).ok()?.parse::<i64>().ok();
+        at = line + 2;
+        open -= 1;
+        match kind {
+            b'$' | b'=' | b'!' => {
+                let length = number().expect("a length");
+                if length >= 0 {
+                    at += length as usize + 2;
+                    if bytes.len() < at {
+                        return None;
+                    }
+                }
+            }
+            b'*' | b'~' | b'>' => open += number().expect("a count").max(0) as usize,
+            b'%' => open += 2 * number().expect("a count") as usize,
+            b'|' => open += 2 * number().expect("a count") as usize + 1,
+            b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => {}
+            other => panic!("not a reply: {:?} in {}", other as char, show(bytes)),
+        }
+    }
+    Some(at)
+}
+
+/// Decodes one whole reply from the start of `bytes`; gives what is left.
+pub fn decode(bytes: &[u8]) -> (Reply, &[u8]) {
+    let line_end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a whole line");
+    let line = &bytes[1..line_end];
+    let text = || String::from_utf8_lossy(line).into_owned();
+    let number = || text().parse::<i64>().unwrap_or_else(|_| panic!("no number: {}", show(bytes)));
+    let mut rest = &bytes[line_end + 2..];
+    let many = |count: i64, rest: &mut &[u8]| -> Vec<Reply> {
+        let mut replies = Vec::new();
+        for _ in 0..count.max(0) {
+            let reply;
+            (reply, *rest) = decode(rest);
+            replies.push(reply);
+        }
+        replies
+    };
+    let reply = match bytes[0] {
+        b'+' => Reply::Simple(text()),
+        b'-' => Reply::Error(text()),
+        b':' => Reply::Int(number()),
+        b'_' => Reply::Null,
+        b'#' => Reply::Bool(line == b"t"),
+        b',' | b'(' => Reply::Text(bytes[0] as char, line.to_vec()),
+        b'$' if number() < 0 => Reply::NilBulk,
+        b'*' if number() < 0 => Reply::NilArray,
+        b'$' | b'=' | b'!' => {
+            let length = number() as usize;
+            let body = rest[..length].to_vec();
+            rest = &rest[length + 2..];
+            match bytes[0] {
+                b'$' => Reply::Bulk(body),
+                b'!' => Reply::Error(String::from_utf8_lossy(&body).into_owned()),
+                _ => Reply::Text('=', body),
+            }
+        }
+        b'*' => Reply::Array(many(number(), &mut rest)),
+        b'~' => Reply::Set(many(number(), &mut rest)),
+        b'>' => Reply::Push(many(number(), &mut rest)),
+        b'%' => {
+            let flat = many(2 * number(), &mut rest);
+            Reply::Map(flat.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+        }
+        other => panic!("not a reply: {:?}", other as char),
+    };
+    (reply, rest)
+}
+
+/// A client connection. Every read and write fails loudly at its deadline.
+pub struct Conn {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    peer: String,
+}
+
+impl Conn {
+    #[track_caller]
+    pub fn open(addr: &str) -> Self {
+        Self::try_open(addr).unwrap_or_else(|error| panic!("connect {addr}: {error}"))
+    }
+
+    pub fn try_open(addr: &str) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&addr.parse().expect("an address"), SOON)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SOON))?;
+        stream.set_write_timeout(Some(SOON))?;
+        Ok(Self { stream, buffer: Vec::new(), peer: addr.into() })
+    }
+
+    /// The same, having said HELLO 3.
+    #[track_caller]
+    pub fn open3(addr: &str) -> Self {
+        let mut conn = Self::open(addr);
+        let hello = conn.call("HELLO 3");
+        assert!(matches!(hello, Reply::Map(_)), "HELLO 3: {hello:?}");
+        conn
+    }
+
+    pub fn patience(&mut self, patience: Duration) {
+        self.stream.set_read_timeout(Some(patience)).expect("a timeout");
+        self.stream.set_write_timeout(Some(patience)).expect("a timeout");
+    }
+
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.try_send(bytes) {
+            panic!("send {} to {}: {error}", show(bytes), self.peer);
+        }
+    }
+
+    #[track_caller]
+    pub fn send_args<A: AsRef<[u8]>>(&mut self, args: &[A]) {
+        self.send(&encode(args));
+    }
+
+    /// The bytes of the next whole reply; `Err` at a closed connection or the deadline.
+    pub fn try_raw(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut next_look = 1;
+        loop {
+            if self.buffer.len() >= next_look {
+                if let Some(end) = reply_end(&self.buffer) {
+                    let rest = self.buffer.split_off(end);
+                    return Ok(std::mem::replace(&mut self.buffer, rest));
+                }
+                // A bulk string says how long it is: one of 100 MB is not scanned again at every read.
+                let bulk = (self.buffer.first() == Some(&b'$')).then(|| bulk_total(&self.buffer)).flatten();
+                next_look = bulk.unwrap_or(self.buffer.len() + 1);
+            }
+            let mut chunk = [0; 64 * 1024];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn raw(&mut self) -> Vec<u8> {
+        match self.try_raw() {
+            Ok(bytes) => bytes,
+            Err(error) => panic!("no reply from {}: {error}; so far: {}", self.peer, show(&self.buffer)),
+        }
+    }
+
+    pub fn try_reply(&mut self) -> std::io::Result<Reply> {
+        self.try_raw().map(|bytes| decode(&bytes).0)
+    }
+
+    #[track_caller]
+    pub fn reply(&mut self) -> Reply {
+        decode(&self.raw()).0
+    }
+
+    /// Sends a line of words, as typed, and gives its reply.
+    #[track_caller]
+    pub fn call(&mut self, line: &str) -> Reply {
+        self.call_args(&words(line))
+    }
+
+    pub fn try_call(&mut self, line: &str) -> std::io::Result<Reply> {
+        self.try_send(&encode(&words(line)))?;
+        self.try_reply()
+    }
+
+    #[track_caller]
+    pub fn call_args<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Reply {
+        self.send_args(args);
+        self.reply()
+    }
+
+    /// Sends all in one write, then reads as many replies.
+    #[track_caller]
+    pub fn pipeline<A: AsRef<[u8]>>(&mut self, requests: &[Vec<A>]) -> Vec<Reply> {
+        let bytes: Vec<u8> = requests.iter().flat_map(|args| encode(args)).collect();
+        self.send(&bytes);
+        requests.iter().map(|_| self.reply()).collect()
+    }
+
+    /// Sends bytes and demands exactly these bytes back.
+    #[track_caller]
+    pub fn exchange(&mut self, bytes: &[u8], wanted: &[u8]) {
+        self.send(bytes);
+        self.expect(wanted);
+    }
+
+    /// Demands that exactly these bytes come next.
+    #[track_caller]
+    pub fn expect(&mut self, wanted: &[u8]) {
+        while self.buffer.len() < wanted.len() {
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                Err(error) => {
+                    panic!("wanted {}, got {} and then {error}", show(wanted), show(&self.buffer));
+                }
+            }
+            if !wanted.starts_with(&self.buffer[..self.buffer.len().min(wanted.len())]) {
+                break;
+            }
+        }
+        let length = self.buffer.len().min(wanted.len());
+        assert!(self.buffer[..length] == *wanted, "wanted {}, got {}", show(wanted), show(&self.buffer));
+        self.buffer.drain(..length);
+    }
+
+    /// What is left of the line that comes next, without its end.
+    #[track_caller]
+    pub fn rest_of_line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+                self.buffer.drain(..end + 2);
+                return line;
+            }
+            let mut chunk = [0; 4096];
+            let count = self.stream.read(&mut chunk).expect("the rest of a line");
+            assert!(count > 0, "closed within a line: {}", show(&self.buffer));
+            self.buffer.extend_from_slice(&chunk[..count]);
+        }
+    }
+
+    /// Demands that the peer closes, with nothing more said.
+    #[track_caller]
+    pub fn expect_close(&mut self) {
+        assert!(self.buffer.is_empty(), "wanted a close, got {}", show(&self.buffer));
+        let mut chunk = [0; 4096];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Ok(count) => panic!("wanted a close, got {}", show(&chunk[..count])),
+            Err(error) => panic!("wanted a close, got {error}"),
+        }
+    }
+
+    /// Ends the connection with a reset instead of an orderly close.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+        drop(self.stream);
+    }
+}
+
+/// The whole length of the bulk string at the start of `bytes`, where its header is there.
+fn bulk_total(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    let length: usize = std::str::from_utf8(&bytes[1..line]).ok()?.parse().ok()?;
+    Some(line + 2 + length + 2)
+}

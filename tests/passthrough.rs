@@ -1,0 +1,584 @@
+//! What is no inventory command goes to the upstream and comes back as it is, byte for byte and in order.
+
+mod common;
+
+use common::resp::encode;
+use common::{Conn, Redis, Reply, SOON, Sidecar, show, until, words};
+
+/// Ordinary commands in an order that makes sense; each leaves its reply to be compared. None tells the time, a random
+/// thing, or a connection's own number.
+const RECORDED: &str = "\
+PING
+PING hello
+ECHO hello
+SET s value
+SET s other NX
+SET s third GET
+GET s
+GET none
+GETRANGE s 1 3
+SETRANGE s 8 xyz
+STRLEN s
+APPEND s !
+INCR n
+INCRBY n 41
+INCRBYFLOAT f 1.5
+DECR s
+MSET a 1 b 2 c 3
+MGET a none c
+SETEX e 1000 v
+PERSIST e
+TTL e
+TTL none
+EXISTS a b none
+TYPE a
+TYPE none
+DEL a none
+UNLINK b
+LPUSH l 1 2 3
+RPUSH l 4
+LRANGE l 0 -1
+LRANGE none 0 -1
+LPOP l
+LPOP l 2
+LPOP none
+LPOP none 2
+LPOS l 4
+LINDEX l 9
+LLEN l
+GET l
+HSET h f1 v1 f2 v2
+HGETALL h
+HGETALL none
+HGET h none
+HMGET h f1 none
+HINCRBYFLOAT h x 2.5
+HLEN h
+HRANDFIELD none 2
+SADD set 1 2 3
+SMEMBERS set
+SMEMBERS none
+SISMEMBER set 2
+SMISMEMBER set 1 9
+SINTER set none
+ZADD z 1 one 2.5 two inf three
+ZADD z INCR 1 one
+ZSCORE z two
+ZSCORE z none
+ZMSCORE z one none
+ZRANGE z 0 -1 WITHSCORES
+ZRANGEBYSCORE z (1 +inf
+ZRANK z two
+ZPOPMIN z
+ZPOPMAX z 2
+ZPOPMIN none
+XADD x 1-1 k v k2 v2
+XADD x 2-1 k v
+XADD x 1-1 k v
+XLEN x
+XRANGE x - +
+XREAD COUNT 1 STREAMS x 0
+XREAD STREAMS none 0
+XGROUP CREATE x g 0
+XREADGROUP GROUP g c COUNT 1 STREAMS x >
+XACK x g 1-1
+XPENDING x g
+XINFO STREAM x
+GEOADD geo 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
+GEODIST geo Palermo Catania km
+GEOPOS geo Palermo none
+GEOSEARCH geo FROMMEMBER Palermo BYRADIUS 200 km ASC WITHCOORD WITHDIST
+SETBIT bit 7 1
+BITCOUNT bit
+BITFIELD bit GET u4 0 INCRBY u8 8 200 OVERFLOW FAIL INCRBY u8 8 200
+PFADD p a b c
+PFCOUNT p
+SORT set DESC
+SORT_RO set
+SCAN 0 MATCH nothing-is-called-so COUNT 100000
+HSCAN h 0
+OBJECT ENCODING n
+OBJECT HELP
+COPY n n2
+RENAME n2 n3
+RENAME none none2
+LCS s s LEN
+EVAL return_nothing 0
+EVAL return{1,'a',{2,{3,{}}},false,true,'é'} 0
+EVAL return{err='MY_own_error'} 0
+EVAL return{ok='fine'} 0
+EVAL return{double=3.25} 0
+EVAL redis.setresp(3);return{true,false,redis.call('hgetall',KEYS[1])} 1 h
+EVAL redis.setresp(3);return{map={a=1}} 0
+EVAL redis.setresp(3);return{set={a=true}} 0
+EVAL redis.setresp(3);return{big_number='12345678901234567890'} 0
+EVAL return{verbatim_string={format='txt',string='some'}} 0
+EVALSHA ffffffffffffffffffffffffffffffffffffffff 0
+SCRIPT EXISTS ffffffffffffffffffffffffffffffffffffffff
+COMMAND COUNT
+COMMAND GETKEYS MSET a 1 b 2
+COMMAND INFO get nope
+COMMAND DOCS nope
+CONFIG GET maxmemory-policy
+LATENCY DOCTOR
+MEMORY USAGE none
+NOPE a b
+nope
+GET
+GET a b
+SET a
+SET a b WHAT
+SET a b EX 0
+SETEX a 0 v
+INCR s
+EXPIRE a x
+OBJECT NOPE
+XADD x 0-0 a b
+HSET h
+LPUSH s 1
+ZADD z nan a
+FLUSHDB
+DBSIZE";
+
+type Request = Vec<Vec<u8>>;
+
+/// How the list is sent; gives the bytes of each reply.
+type Way = fn(&mut Conn, &[Request]) -> Vec<Vec<u8>>;
+
+/// Replies to the recorded list, each as its bytes, on a fresh connection to `addr`.
+fn record(addr: &str, protocol: u8, send: Way) -> Vec<Vec<u8>> {
+    let mut conn = if protocol == 3 { Conn::open3(addr) } else { Conn::open(addr) };
+    let requests: Vec<_> = RECORDED.lines().map(words).collect();
+    send(&mut conn, &requests)
+}
+
+fn one_by_one(conn: &mut Conn, requests: &[Request]) -> Vec<Vec<u8>> {
+    requests
+        .iter()
+        .map(|request| {
+            conn.send_args(request);
+            conn.raw()
+        })
+        .collect()
+}
+
+fn in_one_write(conn: &mut Conn, requests: &[Request]) -> Vec<Vec<u8>> {
+    conn.send(&requests.iter().flat_map(|request| encode(request)).collect::<Vec<_>>());
+    requests.iter().map(|_| conn.raw()).collect()
+}
+
+fn byte_by_byte(conn: &mut Conn, requests: &[Request]) -> Vec<Vec<u8>> {
+    for byte in requests.iter().flat_map(|request| encode(request)) {
+        conn.send(&[byte]);
+    }
+    requests.iter().map(|_| conn.raw()).collect()
+}
+
+/// Each word in double quotes, so that the line says exactly the same.
+fn inline(conn: &mut Conn, requests: &[Request]) -> Vec<Vec<u8>> {
+    requests
+        .iter()
+        .map(|request| {
+            let quoted: Vec<String> = request.iter().map(|word| format!("\"{}\"", word.escape_ascii())).collect();
+            conn.send(format!("{}\r\n", quoted.join(" ")).as_bytes());
+            conn.raw()
+        })
+        .collect()
+}
+
+/// What Redis says to the recorded list, direct, and what it says through the sidecar, sent so.
+fn equal_through_the_sidecar(protocol: u8, send: Way) {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let direct = record(&redis.addr(), protocol, one_by_one);
+    redis.conn().call("FLUSHALL").expect_ok();
+    let through = record(&sidecar.listen, protocol, send);
+    for ((line, direct), through) in RECORDED.lines().zip(&direct).zip(&through) {
+        assert!(direct == through, "RESP{protocol} {line}: direct {}, through {}", show(direct), show(through));
+    }
+}
+
+#[test]
+fn the_recorded_list_is_the_same_every_time_it_is_asked_directly() {
+    let redis = Redis::start();
+    for protocol in [2, 3] {
+        let first = record(&redis.addr(), protocol, one_by_one);
+        redis.conn().call("FLUSHALL").expect_ok();
+        let ways: [Way; 3] = [in_one_write, byte_by_byte, inline];
+        for way in ways {
+            let again = record(&redis.addr(), protocol, way);
+            redis.conn().call("FLUSHALL").expect_ok();
+            for ((line, first), again) in RECORDED.lines().zip(&first).zip(&again) {
+                assert!(first == again, "RESP{protocol} {line}: {}, then {}", show(first), show(again));
+            }
+        }
+    }
+}
+
+#[test]
+fn ordinary_replies_are_equal_byte_for_byte_over_resp2() {
+    equal_through_the_sidecar(2, one_by_one);
+}
+
+#[test]
+fn ordinary_replies_are_equal_byte_for_byte_over_resp3() {
+    equal_through_the_sidecar(3, one_by_one);
+}
+
+#[test]
+fn ordinary_replies_of_one_long_pipeline_are_equal_over_resp2_and_resp3() {
+    for protocol in [2, 3] {
+        equal_through_the_sidecar(protocol, in_one_write);
+    }
+}
+
+#[test]
+fn ordinary_replies_to_requests_sent_one_byte_at_a_time_are_equal_over_resp2_and_resp3() {
+    for protocol in [2, 3] {
+        equal_through_the_sidecar(protocol, byte_by_byte);
+    }
+}
+
+#[test]
+fn ordinary_replies_to_inline_requests_are_equal_over_resp2_and_resp3() {
+    for protocol in [2, 3] {
+        equal_through_the_sidecar(protocol, inline);
+    }
+}
+
+#[test]
+fn odd_frames_get_what_redis_gives() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for addr in [redis.addr(), sidecar.listen.clone()] {
+        let mut conn = Conn::open(&addr);
+        for nothing in ["*0\r\n", "*-1\r\n", "\r\n", "\n", "  \r\n"] {
+            conn.exchange(format!("{nothing}PING\r\n").as_bytes(), b"+PONG\r\n");
+        }
+        conn.exchange(b"PING\n", b"+PONG\r\n");
+        conn.exchange(b"  ECHO   'a\\'b'\r\n", b"$3\r\na'b\r\n");
+        conn.exchange(b"ECHO \"\\x41\\n\\\"\"\r\n", b"$3\r\nA\n\"\r\n");
+        conn.exchange(b"*1\r\n$0\r\n\r\n", b"-ERR unknown command '', with args beginning with: \r\n");
+        conn.exchange(b"ECHO \"\"\r\n", b"$0\r\n\r\n");
+        conn.exchange(b"Nope \"a'b\" c\r\n", b"-ERR unknown command 'Nope', with args beginning with: 'a'b' 'c' \r\n");
+        for bad in ["POST / HTTP/1.1\r\n", "Host: x\r\n"] {
+            let mut conn = Conn::open(&addr);
+            conn.send(bad.as_bytes());
+            conn.expect_close();
+        }
+    }
+}
+
+#[test]
+fn a_transaction_runs_whole_and_a_broken_one_aborts() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    let queued = b"+QUEUED\r\n".as_slice();
+    for at_once in [false, true] {
+        let script: &[(&str, &[u8])] = &[
+            ("MULTI", b"+OK\r\n"),
+            ("SET k 1", queued),
+            ("INCR k", queued),
+            ("LPUSH k x", queued),
+            ("EXEC", b"*3\r\n+OK\r\n:2\r\n-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+            ("GET k", b"$1\r\n2\r\n"),
+            ("EXEC", b"-ERR EXEC without MULTI\r\n"),
+            ("DISCARD", b"-ERR DISCARD without MULTI\r\n"),
+            ("MULTI", b"+OK\r\n"),
+            ("MULTI", b"-ERR MULTI calls can not be nested\r\n"),
+            ("SET k 9", queued),
+            ("DISCARD", b"+OK\r\n"),
+            ("MULTI", b"+OK\r\n"),
+            ("SET k", b"-ERR wrong number of arguments for 'set' command\r\n"),
+            ("EXEC", b"-EXECABORT Transaction discarded because of previous errors.\r\n"),
+            ("MULTI", b"+OK\r\n"),
+            ("EXEC", b"*0\r\n"),
+            ("GET k", b"$1\r\n2\r\n"),
+        ];
+        if at_once {
+            conn.send(&script.iter().flat_map(|(line, _)| encode(&words(line))).collect::<Vec<_>>());
+        }
+        for (line, wanted) in script {
+            if !at_once {
+                conn.send_args(&words(line));
+            }
+            conn.expect(wanted);
+        }
+    }
+}
+
+#[test]
+fn a_transaction_does_not_swallow_the_commands_of_other_clients() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=1"]);
+    let (mut one, mut two) = (sidecar.conn(), sidecar.conn());
+    one.call("MULTI").expect_ok();
+    assert_eq!(one.call("SET k 1"), Reply::Simple("QUEUED".into()));
+    assert_eq!(two.call("GET k"), Reply::NilBulk);
+    two.call("SET k 2").expect_ok();
+    assert_eq!(one.call("EXEC"), Reply::Array(vec![Reply::ok()]));
+    assert_eq!(two.call("GET k"), Reply::bulk("1"));
+}
+
+#[test]
+fn a_watched_key_that_changed_fails_the_transaction() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let (mut one, mut two) = (sidecar.conn(), sidecar.conn());
+    one.call("WATCH k").expect_ok();
+    two.call("SET k 2").expect_ok();
+    one.call("MULTI").expect_ok();
+    one.call("SET k 1");
+    one.send_args(&["EXEC"]);
+    one.expect(b"*-1\r\n");
+    one.call("WATCH k").expect_ok();
+    one.call("UNWATCH").expect_ok();
+    two.call("SET k 3").expect_ok();
+    one.call("MULTI").expect_ok();
+    one.call("SET k 1");
+    assert_eq!(one.call("EXEC"), Reply::Array(vec![Reply::ok()]));
+    // A client that goes with a watch leaves none behind for the next.
+    one.call("WATCH k").expect_ok();
+    drop(one);
+    two.call("SET k 4").expect_ok();
+    let mut three = sidecar.conn();
+    three.call("MULTI").expect_ok();
+    three.call("GET k");
+    assert_eq!(three.call("EXEC"), Reply::Array(vec![Reply::bulk("4")]));
+}
+
+fn blocked(redis: &Redis) -> i64 {
+    let info = redis.conn().call("INFO clients").text();
+    let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).expect("blocked_clients");
+    line.trim().parse().expect("a number")
+}
+
+#[test]
+fn a_blocked_pop_waits_and_blocks_nobody_else() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=1", "inventory.operation_deadline_ms=200"]);
+    let mut waiters: Vec<_> = (0..5).map(|_| sidecar.conn()).collect();
+    for (i, waiter) in waiters.iter_mut().enumerate() {
+        waiter.send_args(&words(&format!("BLPOP q{i} 0")));
+    }
+    until("all are blocked", SOON, || (blocked(&redis) == 5).then_some(()));
+    let mut conn = sidecar.conn();
+    for i in 0..5 {
+        assert_eq!(conn.call(&format!("RPUSH q{i} v{i}")), Reply::Int(1));
+    }
+    for (i, waiter) in waiters.iter_mut().enumerate() {
+        assert_eq!(waiter.reply(), Reply::Array(vec![Reply::bulk(format!("q{i}")), Reply::bulk(format!("v{i}"))]));
+        assert_eq!(waiter.call(&format!("LLEN q{i}")), Reply::Int(0));
+    }
+    waiters[0].send_args(&words("BLPOP q 0.01"));
+    waiters[0].expect(b"*-1\r\n");
+}
+
+#[test]
+fn a_client_gone_from_its_blocked_pop_takes_no_element_with_it() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for orderly in [true, false] {
+        let mut gone = sidecar.conn();
+        gone.send_args(&words("BLPOP q 0"));
+        until("it is blocked", SOON, || (blocked(&redis) == 1).then_some(()));
+        if orderly {
+            drop(gone);
+        } else {
+            gone.reset();
+        }
+        until("its connection is gone", SOON, || (blocked(&redis) == 0).then_some(()));
+    }
+    let mut conn = sidecar.conn();
+    assert_eq!(conn.call("RPUSH q kept"), Reply::Int(1));
+    assert_eq!(conn.call("LPOP q"), Reply::bulk("kept"));
+}
+
+#[test]
+fn what_follows_a_blocked_pop_in_a_pipeline_waits_for_it() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    conn.call("INV.SETSTOCK tee 5").expect_ok();
+    let pipeline = ["BLPOP q 0", "INV.RESERVE tee 1 ID a", "PING", "GET k"];
+    conn.send(&pipeline.iter().flat_map(|line| encode(&words(line))).collect::<Vec<_>>());
+    until("it is blocked", SOON, || (blocked(&redis) == 1).then_some(()));
+    sidecar.conn().call("SET k v").expect_ok();
+    sidecar.conn().call("RPUSH q x");
+    conn.expect(b"*2\r\n$1\r\nq\r\n$1\r\nx\r\n$3\r\n0-a\r\n+PONG\r\n$1\r\nv\r\n");
+}
+
+#[test]
+fn subscriptions_deliver_as_redis_delivers_over_resp2_and_resp3() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for addr in [redis.addr(), sidecar.listen.clone()] {
+        for (protocol, push) in [(2, '*'), (3, '>')] {
+            let mut sub = if protocol == 3 { Conn::open3(&addr) } else { Conn::open(&addr) };
+            let mut publisher = sidecar.conn();
+            sub.send_args(&words("SUBSCRIBE a b"));
+            for (channel, count) in [("a", 1), ("b", 2)] {
+                sub.expect(format!("{push}3\r\n$9\r\nsubscribe\r\n$1\r\n{channel}\r\n:{count}\r\n").as_bytes());
+            }
+            sub.send_args(&words("PSUBSCRIBE c*"));
+            sub.expect(format!("{push}3\r\n$10\r\npsubscribe\r\n$2\r\nc*\r\n:3\r\n").as_bytes());
+            assert_eq!(publisher.call("PUBLISH a one"), Reply::Int(1));
+            sub.expect(format!("{push}3\r\n$7\r\nmessage\r\n$1\r\na\r\n$3\r\none\r\n").as_bytes());
+            assert_eq!(publisher.call("PUBLISH cat two"), Reply::Int(1));
+            sub.expect(format!("{push}4\r\n$8\r\npmessage\r\n$2\r\nc*\r\n$3\r\ncat\r\n$3\r\ntwo\r\n").as_bytes());
+            sub.send_args(&words("PING"));
+            if protocol == 2 {
+                sub.expect(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+                sub.send_args(&words("GET k"));
+                sub.expect(b"-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n");
+            } else {
+                sub.expect(b"+PONG\r\n");
+                sub.send_args(&words("GET k"));
+                sub.expect(b"_\r\n");
+            }
+            sub.send_args(&words("UNSUBSCRIBE a b"));
+            for (channel, count) in [("a", 2), ("b", 1)] {
+                sub.expect(format!("{push}3\r\n$11\r\nunsubscribe\r\n$1\r\n{channel}\r\n:{count}\r\n").as_bytes());
+            }
+            sub.send_args(&words("PUNSUBSCRIBE"));
+            sub.expect(format!("{push}3\r\n$12\r\npunsubscribe\r\n$2\r\nc*\r\n:0\r\n").as_bytes());
+            // The subscription is over: an ordinary client again.
+            assert_eq!(sub.call("ECHO back"), Reply::bulk("back"));
+        }
+    }
+}
+
+#[test]
+fn each_client_has_its_own_database_name_protocol_and_reply_mode() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=1"]);
+    let (mut one, mut two) = (sidecar.conn(), sidecar.conn());
+    one.call("SELECT 3").expect_ok();
+    one.call("SET k three").expect_ok();
+    two.call("SET k zero").expect_ok();
+    assert_eq!((one.call("GET k"), two.call("GET k")), (Reply::bulk("three"), Reply::bulk("zero")));
+    assert_eq!(one.call("SELECT 99"), Reply::Error("ERR DB index is out of range".into()));
+    assert_eq!(one.call("SELECT x"), Reply::Error("ERR value is not an integer or out of range".into()));
+    assert_eq!(one.call("GET k"), Reply::bulk("three"));
+    // The inventory is one, whichever database a client has selected.
+    one.call("INV.SETSTOCK tee 1").expect_ok();
+    assert_eq!(two.call("INV.STOCK tee").field("available"), Reply::Int(1));
+    one.call("SELECT 0").expect_ok();
+    assert_eq!(one.call("GET k"), Reply::bulk("zero"));
+
+    assert!(matches!(one.call("CLIENT GETNAME"), Reply::NilBulk | Reply::Bulk(_)));
+    one.call("CLIENT SETNAME ann").expect_ok();
+    assert_eq!(one.call("CLIENT GETNAME"), Reply::bulk("ann"));
+    assert_eq!(two.call("CLIENT GETNAME"), Reply::NilBulk);
+    assert!(matches!(one.call("CLIENT SETNAME a\u{e9}b"), Reply::Error(_)));
+    assert_ne!(one.call("CLIENT ID").int(), two.call("CLIENT ID").int());
+    one.call("CLIENT SETINFO LIB-NAME mine");
+
+    assert!(matches!(one.call("HELLO 3"), Reply::Map(_)));
+    assert_eq!((one.call("GET none"), two.call("GET none")), (Reply::Null, Reply::NilBulk));
+    assert_eq!(one.call("HELLO 4").error_word(), "NOPROTO");
+    assert_eq!(one.call("GET none"), Reply::Null);
+    let hello = one.call("HELLO 2 SETNAME bob");
+    assert_eq!(hello.field("proto"), Reply::Int(2));
+    assert_eq!(one.call("CLIENT GETNAME"), Reply::bulk("bob"));
+    one.send_args(&["RESET"]);
+    one.expect(b"+RESET\r\n");
+    assert_eq!(one.call("CLIENT GETNAME"), Reply::NilBulk);
+
+    let off = [
+        "CLIENT REPLY OFF",
+        "SET hidden 1",
+        "GET hidden",
+        "CLIENT REPLY ON",
+        "GET hidden",
+        "CLIENT REPLY SKIP",
+        "GET k",
+        "ECHO seen",
+    ];
+    two.send(&off.iter().flat_map(|line| encode(&words(line))).collect::<Vec<_>>());
+    two.expect(b"+OK\r\n$1\r\n1\r\n$4\r\nseen\r\n");
+    two.send_args(&["QUIT"]);
+    two.expect(b"+OK\r\n");
+    two.expect_close();
+}
+
+#[test]
+fn one_pipelines_replies_keep_its_order_across_every_route() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["sidecar.workers=2"]);
+    let mut conn = sidecar.conn();
+    conn.call("INV.SETSTOCK tee 1000").expect_ok();
+    let mut script: Vec<(String, Reply)> = Vec::new();
+    for i in 0..100 {
+        let mut add = |line: String, wanted: Reply| script.push((line, wanted));
+        add(format!("SET k {i}"), Reply::ok());
+        add(format!("INV.RESERVE tee 1 ID r{i}"), Reply::bulk(format!("0-r{i}")));
+        add(format!("CLIENT SETNAME n{i}"), Reply::ok());
+        add("GET k".into(), Reply::bulk(i.to_string()));
+        add(format!("INV.COMMIT 0-r{i}"), Reply::ok());
+        add("CLIENT GETNAME".into(), Reply::bulk(format!("n{i}")));
+        if i % 10 == 0 {
+            add("MULTI".into(), Reply::ok());
+            add(format!("SET k x{i}"), Reply::Simple("QUEUED".into()));
+            add("EXEC".into(), Reply::Array(vec![Reply::ok()]));
+            add("GET k".into(), Reply::bulk(format!("x{i}")));
+            add(format!("RPUSH q {i}"), Reply::Int(1));
+            add("BLPOP q 0".into(), Reply::Array(vec![Reply::bulk("q"), Reply::bulk(i.to_string())]));
+        }
+        add("INV.ISPROTECTED tee".into(), Reply::Int(0));
+        add(format!("PING p{i}"), Reply::bulk(format!("p{i}")));
+        add("NOPE".into(), Reply::Error("ERR unknown command 'NOPE', with args beginning with: ".into()));
+    }
+    let requests: Vec<_> = script.iter().map(|(line, _)| words(line)).collect();
+    for ((line, wanted), got) in script.iter().zip(conn.pipeline(&requests)) {
+        assert_eq!(got, *wanted, "{line}");
+    }
+}
+
+#[test]
+fn effects_of_one_client_happen_in_its_order_on_the_upstream() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=2"]);
+    let mut conn = sidecar.conn();
+    for round in 0..50 {
+        // An ordinary read of the inventory's own key right after the operation that wrote it.
+        let replies = conn.pipeline(&[
+            words(&format!("INV.SETSTOCK tee {round}")),
+            words("HGET inv1:{default/0}:stock tee"),
+            words(&format!("SET k {round}")),
+            words("MULTI"),
+            words("GET k"),
+            words("EXEC"),
+        ]);
+        replies[0].expect_ok();
+        assert_eq!(replies[1], Reply::bulk(format!("{round} 0 0")));
+        assert_eq!(replies[5], Reply::Array(vec![Reply::bulk(round.to_string())]));
+    }
+}
+
+#[test]
+fn what_cannot_be_true_through_shared_connections_is_a_clear_error() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    for line in ["WAIT 0 0", "WAIT 1 100", "SYNC", "PSYNC ? -1", "REPLCONF listening-port 1", "SCRIPT DEBUG YES"] {
+        let reply = conn.call(line);
+        assert!(matches!(reply, Reply::Error(_)), "{line}: {reply:?}");
+        assert!(["ERR", "NOPERM"].contains(&reply.error_word()) && reply.text().len() > 10, "{line}: {reply:?}");
+        assert_eq!(conn.call("PING"), Reply::Simple("PONG".into()), "after {line}");
+    }
+}
+
+#[test]
+fn tracking_invalidates_what_another_client_changed() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let (mut one, mut two) = (sidecar.conn3(), sidecar.conn());
+    one.call("CLIENT TRACKING ON").expect_ok();
+    assert_eq!(one.call("GET k"), Reply::Null);
+    two.call("SET k 1").expect_ok();
+    one.expect(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+    one.call("CLIENT TRACKING OFF").expect_ok();
+    assert_eq!(one.call("GET k"), Reply::bulk("1"));
+}
