@@ -14,6 +14,7 @@
 --        3 settle_max: at most so many overdue reservations are taken back by this call
 --        4 batch: names the batch, the same at each sending of it
 --        5 attempt: 1 for its first sending, then 2, 3, …
+--        6 letters: those of the batch's operations, each at least once; only these are defined (inventory/script.rs)
 --        then the operations: a letter (ops/*.lua) and its arguments
 -- Output 0: a later sending of this batch was here before this one, and this one must do nothing; else
 --        { now in unix ms, reservations expired by this call, { one result for each operation } }
@@ -24,7 +25,8 @@ local KEY_STOCK, KEY_HOLDS, KEY_OPEN, KEY_DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[
 local KEY_ENDED, KEY_OPS, KEY_PROTECTED, KEY_META = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local remember_ms, ops_memory_ms, settle_left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local batch, attempt = 'f' .. ARGV[4], tonumber(ARGV[5])
-local FIRST_OPERATION = 6
+local letters = ARGV[6]
+local FIRST_OPERATION = 7
 
 local NUMBER_MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
 local PAGE = 500                    -- members read or written by one command (Lua unpacks 8,000 at most)

@@ -326,7 +326,7 @@ impl Batcher {
                 evalsha.arg(key);
             }
             evalsha.arg(numbers.format(self.limits.remember_ms)).arg(OPS_MEMORY.as_millis() as u64).arg(SETTLE_MAX);
-            evalsha.arg(&sending.batch[..]).arg(sending.attempt);
+            evalsha.arg(&sending.batch[..]).arg(sending.attempt).arg(letters(jobs, members));
             for &member in members {
                 for arg in jobs[member].operation.args.iter() {
                     evalsha.arg(arg);
@@ -375,6 +375,7 @@ async fn dispatch(batcher: Rc<Batcher>) {
 
 /// Sends the batch until each of its operations is answered.
 async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>) {
+    let _place = InFlight(Rc::clone(&batcher));
     let mut sending = Sending { batch: token(), attempt: 0, refused: 0, unconnected: 0 };
     while !jobs.is_empty() {
         jobs = expire_jobs(&batcher, jobs);
@@ -385,8 +386,16 @@ async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>) {
             batcher.metrics.retries.increment(jobs.len() as u64);
         }
     }
-    batcher.state.borrow_mut().in_flight -= 1;
-    batcher.changed.notify_one();
+}
+
+/// A batch's place among those in flight; given back also where the batch's task ends by a panic.
+struct InFlight(Rc<Batcher>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.state.borrow_mut().in_flight -= 1;
+        self.0.changed.notify_one();
+    }
 }
 
 /// Answers those whose time is over.
@@ -509,6 +518,18 @@ async fn attempt(
         sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
     again
+}
+
+/// Each letter of these operations once.
+fn letters(jobs: &[Job], members: &[usize]) -> Vec<u8> {
+    let mut letters: Vec<u8> = Vec::with_capacity(4);
+    for &member in members {
+        let letter = jobs[member].operation.args.letter();
+        if !letters.contains(&letter) {
+            letters.push(letter);
+        }
+    }
+    letters
 }
 
 /// Positions of the operations by cell, each cell's in their order.

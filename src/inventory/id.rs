@@ -8,9 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const NAME_BYTES_MAX: usize = 512;
 /// In the order of their bytes, so that ids sort by the time they were minted.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// 62^22 > 2^128.
+/// 62^11 > 2^64, twice.
 const MINTED_LENGTH: usize = 22;
-const RANDOM_BITS: u32 = 80;
+/// Of the first 64 bits; the other 64 are chance too.
+const RANDOM_BITS: u32 = 16;
 
 /// Mints ids by the upstream's clock, as far as its last answers told it.
 #[derive(Debug, Default)]
@@ -35,15 +36,15 @@ impl Mint {
     #[must_use]
     pub fn mint(&self) -> ([u8; MINTED_LENGTH], u64) {
         let made_ms = self.now_ms();
-        let time = u128::from(made_ms & ((1 << 48) - 1)) << RANDOM_BITS;
-        (text(time | (fastrand::u128(..) >> (128 - RANDOM_BITS))), made_ms)
+        let time = made_ms << RANDOM_BITS;
+        (text(time | fastrand::u64(..1 << RANDOM_BITS), fastrand::u64(..)), made_ms)
     }
 }
 
 /// An operation's token: chance alone.
 #[must_use]
 pub fn token() -> [u8; MINTED_LENGTH] {
-    text(fastrand::u128(..))
+    text(fastrand::u64(..), fastrand::u64(..))
 }
 
 /// The id that the client sees.
@@ -76,11 +77,15 @@ pub fn cell_of(sku: &[u8], cells: u16) -> u16 {
     if cells == 1 { 0 } else { redis_protocol::redis_keyslot(sku) % cells }
 }
 
-fn text(mut number: u128) -> [u8; MINTED_LENGTH] {
+/// Two halves of 11 digits: dividing 128 bits at a time would cost more than all else about an id.
+fn text(high: u64, low: u64) -> [u8; MINTED_LENGTH] {
     let mut text = [b'0'; MINTED_LENGTH];
-    for place in text.iter_mut().rev() {
-        *place = DIGITS[(number % 62) as usize];
-        number /= 62;
+    let (first, second) = text.split_at_mut(MINTED_LENGTH / 2);
+    for (half, mut number) in [(first, high), (second, low)] {
+        for place in half.iter_mut().rev() {
+            *place = DIGITS[(number % 62) as usize];
+            number /= 62;
+        }
     }
     text
 }

@@ -20,6 +20,12 @@ impl ScriptArgs {
         args
     }
 
+    /// The operation's letter.
+    #[must_use]
+    pub fn letter(&self) -> u8 {
+        self.bytes.first().copied().unwrap_or(b'?')
+    }
+
     /// One more argument.
     pub fn push(&mut self, arg: &[u8]) {
         self.bytes.extend_from_slice(arg);

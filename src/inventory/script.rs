@@ -5,25 +5,29 @@ const SHEBANG: &str = "#!lua\n";
 
 const HEAD: &str = include_str!("../../lua/lib/input.lua");
 const CLOCK: &str = include_str!("../../lua/lib/clock.lua");
-const BODY: &str = concat!(
+const LIBRARY: &str = concat!(
     include_str!("../../lua/lib/stock.lua"),
     include_str!("../../lua/lib/holds.lua"),
     include_str!("../../lua/lib/ops.lua"),
     include_str!("../../lua/lib/protected.lua"),
     include_str!("../../lua/lib/forget.lua"),
     include_str!("../../lua/lib/flush.lua"),
-    include_str!("../../lua/ops/setstock.lua"),
-    include_str!("../../lua/ops/addstock.lua"),
-    include_str!("../../lua/ops/reserve.lua"),
-    include_str!("../../lua/ops/commit.lua"),
-    include_str!("../../lua/ops/rollback.lua"),
-    include_str!("../../lua/ops/extend.lua"),
-    include_str!("../../lua/ops/get.lua"),
-    include_str!("../../lua/ops/stock.lua"),
-    include_str!("../../lua/ops/protect.lua"),
-    include_str!("../../lua/ops/reap.lua"),
-    include_str!("../../lua/lib/run.lua"),
 );
+/// The operations by their letters. A call defines only those that its batch has: to define all of them costs the upstream
+/// more than to execute one.
+const OPERATIONS: [(&str, &str); 10] = [
+    ("R", include_str!("../../lua/ops/reserve.lua")),
+    ("C", include_str!("../../lua/ops/commit.lua")),
+    ("B", include_str!("../../lua/ops/rollback.lua")),
+    ("E", include_str!("../../lua/ops/extend.lua")),
+    ("G", include_str!("../../lua/ops/get.lua")),
+    ("S", include_str!("../../lua/ops/stock.lua")),
+    ("T", include_str!("../../lua/ops/setstock.lua")),
+    ("A", include_str!("../../lua/ops/addstock.lua")),
+    ("PUQL", include_str!("../../lua/ops/protect.lua")),
+    ("X", include_str!("../../lua/ops/reap.lua")),
+];
+const RUN: &str = include_str!("../../lua/lib/run.lua");
 
 /// The script's text for an engine: `flags` where it reads a `#!lua` line (7.0 on).
 ///
@@ -31,13 +35,18 @@ const BODY: &str = concat!(
 #[must_use]
 pub fn source(flags: bool, test_clock_key: Option<&str>) -> String {
     let shebang = if flags { SHEBANG } else { "" };
-    match test_clock_key {
-        None => format!("{shebang}{HEAD}{CLOCK}{BODY}"),
+    let clock = match test_clock_key {
+        None => CLOCK.to_owned(),
         Some(key) => {
             let key = key.replace(['\\', '"', '\n'], "_");
-            format!("{shebang}{HEAD}local now = tonumber(redis.call('GET', \"{key}\"))\n{BODY}")
+            format!("local now = tonumber(redis.call('GET', \"{key}\"))\n")
         }
+    };
+    let mut operations = String::new();
+    for (letters, file) in OPERATIONS {
+        operations.push_str(&format!("if string.find(letters, '[{letters}]') then\n{file}end\n"));
     }
+    format!("{shebang}{HEAD}{clock}{LIBRARY}{operations}{RUN}")
 }
 
 #[cfg(test)]
@@ -52,6 +61,18 @@ mod tests {
             }
         }
         assert!(source.starts_with("#!lua\n"));
+    }
+
+    #[test]
+    fn each_operation_is_defined_where_its_letter_is_in_the_batch() {
+        for (letters, file) in super::OPERATIONS {
+            let defined: String = file
+                .lines()
+                .filter_map(|line| line.strip_prefix("OPERATIONS."))
+                .filter_map(|definition| definition.chars().next())
+                .collect();
+            assert_eq!(defined, letters);
+        }
     }
 
     #[test]

@@ -43,6 +43,9 @@ impl Core {
         if !self.enter(Lane::Link) {
             return Step::Blocked;
         }
+        if self.link.as_ref().is_some_and(|link| link.is_closed()) {
+            self.link = None;
+        }
         let link = self.link.get_or_insert_with(|| self.context.links.shared(self.client.db, self.client.proto));
         link.send(frame, self.replies.ticket(), Watch::None);
         self.count(RouteLabel::Link);

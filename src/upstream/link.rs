@@ -220,7 +220,9 @@ impl Link {
         matches!(self.sharing, Sharing::Exclusive { .. })
     }
 
-    fn is_closed(&self) -> bool {
+    /// It will carry nothing any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
         matches!(self.inner.borrow().state, State::Closed)
     }
 
@@ -310,6 +312,7 @@ pub fn unavailable(error: &UpstreamError) -> String {
 }
 
 async fn run(link: Rc<Link>, scratch: Scratch) {
+    let _ending = Ending(Rc::clone(&link));
     let mut failures = 0;
     loop {
         let connected = async {
@@ -352,17 +355,28 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
         if link.is_closed() {
             break;
         }
-        if let Sharing::Exclusive { client, .. } = &link.sharing {
+        if link.is_exclusive() {
             tracing::debug!(%error, "a pinned connection ended");
-            client.break_off();
             break;
         }
         link.metrics.reconnects[link.kind()].increment(1);
         tracing::warn!(upstream = %link.target.address, %error, "a link was lost; connecting again");
     }
-    link.set_state(State::Closed);
-    link.lose(&UpstreamError::new(Kind::Io, "closed"), false);
-    link.refuse_all(&UpstreamError::new(Kind::Io, "closed"));
+}
+
+/// The end of a link's task, also by a panic: what the link still owes is answered.
+struct Ending(Rc<Link>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let closed = UpstreamError::new(Kind::Io, "closed");
+        self.0.set_state(State::Closed);
+        self.0.lose(&closed, false);
+        self.0.refuse_all(&closed);
+        if let Sharing::Exclusive { client, .. } = &self.0.sharing {
+            client.break_off();
+        }
+    }
 }
 
 /// Until the link is closed. Cancel safe: it only looks.

@@ -71,6 +71,7 @@ impl Links {
     pub fn shared(self: &Rc<Self>, db: u32, proto: Proto) -> SharedLink {
         let mut groups = self.groups.borrow_mut();
         let group = groups.entry((db, proto)).or_default();
+        group.retain(|link| !link.is_closed());
         let link = if group.len() < self.limits.links {
             let greeting = Greeting { proto, db, name: Vec::new() };
             let sharing = Sharing::Shared { reply_timeout: self.limits.reply_timeout };
