@@ -1,5 +1,6 @@
--- All writes of the call. Stock and holds were read, so writing them cannot fail; keys that need not have been read are
--- added to first, where an entry too many does no harm, and taken from last.
+-- All writes of the call. Nothing may fail after the first of them: stock, holds, ops, protected and meta were read before;
+-- of the others those that are only taken from are read here; those that are added to come first, where an entry too many
+-- does no harm.
 local function write_pairs(command, key, list)
   for from = 1, #list, 2 * PAGE do
     redis.call(command, key, unpack(list, from, math.min(from + 2 * PAGE - 1, #list)))
@@ -29,19 +30,28 @@ local function flush_due()
   end
 end
 
+-- Fails now where the key is of another type.
+local function probe(key, needed)
+  if needed then redis.call('ZCARD', key) end
+end
+
 local function flush()
   local due, open_add, open_remove, ended_add, ended_remove = {}, {}, {}, {}, {}
   for sku, expires in pairs(due_earlier) do pair(due, string.format('%.0f', expires), sku) end
-  for from = 1, #due, 2 * PAGE do
-    redis.call('ZADD', KEY_DUE, 'LT', unpack(due, from, math.min(from + 2 * PAGE - 1, #due)))
-  end
   for member, there in pairs(open_change) do
     if there then pair(open_add, '0', member) else open_remove[#open_remove + 1] = member end
   end
-  write_pairs('ZADD', KEY_OPEN, open_add)
   for member, score in pairs(ended_change) do
     if score then pair(ended_add, string.format('%.0f', score), member) else ended_remove[#ended_remove + 1] = member end
   end
+  probe(KEY_OPEN, #open_remove > 0)
+  probe(KEY_ENDED, #ended_remove > 0)
+  probe(KEY_DUE, next(due_exact))
+
+  for from = 1, #due, 2 * PAGE do
+    redis.call('ZADD', KEY_DUE, 'LT', unpack(due, from, math.min(from + 2 * PAGE - 1, #due)))
+  end
+  write_pairs('ZADD', KEY_OPEN, open_add)
   write_pairs('ZADD', KEY_ENDED, ended_add)
 
   write_names('HDEL', KEY_HOLDS, forget_holds)

@@ -1,0 +1,69 @@
+//! One client's operations take effect in its order, however they fall into batches.
+
+mod common;
+
+use common::{Redis, Reply, Sidecar, words};
+
+#[test]
+fn a_clients_operations_take_effect_in_its_order_over_many_batches_in_flight() {
+    let redis = Redis::start();
+    // A batch for each operation, and eight connections for them to overtake each other on.
+    let sidecar = Sidecar::start(&redis.url(), &["inventory.batch_ops_max=1", "upstream.pool_size=8"]);
+    let mut conn = sidecar.conn();
+    conn.call("INV.SETSTOCK sku 1000").expect_ok();
+    let mut requests = Vec::new();
+    for i in 0..100 {
+        for line in ["INV.RESERVE sku 1 ID", "INV.COMMIT", "INV.COMMIT", "INV.GET"] {
+            let id = if line.ends_with("ID") { format!("o{i}") } else { format!("0-o{i}") };
+            requests.push(words(&format!("{line} {id}")));
+        }
+    }
+    for replies in conn.pipeline(&requests).chunks(4) {
+        assert!(replies[0].text().starts_with("0-o"), "{:?}", replies[0]);
+        replies[1].expect_ok();
+        replies[2].expect_error("ALREADYCOMMITTED");
+        assert_eq!(replies[3].field("state"), Reply::bulk("committed"));
+    }
+}
+
+#[test]
+fn many_clients_keep_their_own_order_at_once() {
+    let redis = Redis::start();
+    let settings = ["inventory.batch_ops_max=3", "upstream.pool_size=4", "inventory.cells=4"];
+    let sidecar = Sidecar::start(&redis.url(), &settings);
+    sidecar.conn().call("INV.SETSTOCK sku 100000").expect_ok();
+    std::thread::scope(|scope| {
+        for client in 0..16 {
+            let sidecar = &sidecar;
+            scope.spawn(move || {
+                let mut conn = sidecar.conn();
+                for round in 0..10 {
+                    let own = format!("c{client}-{round}");
+                    let id = conn.call(&format!("INV.RESERVE sku 1 ID {own}")).text();
+                    let requests: Vec<_> = [
+                        format!("INV.EXTEND {id} PX 60000"),
+                        format!("SET {own} 1"),
+                        format!("INV.ROLLBACK {id}"),
+                        format!("INCR {own}"),
+                        format!("INV.COMMIT {id}"),
+                        "PING".to_owned(),
+                        format!("INV.GET {id}"),
+                        format!("GET {own}"),
+                    ]
+                    .iter()
+                    .map(|line| words(line))
+                    .collect();
+                    let replies = conn.pipeline(&requests);
+                    assert!(replies[0].int() > 0);
+                    replies[1].expect_ok();
+                    replies[2].expect_ok();
+                    assert_eq!(replies[3], Reply::Int(2));
+                    replies[4].expect_error("ROLLEDBACK");
+                    assert_eq!(replies[5].text(), "PONG");
+                    assert_eq!(replies[6].field("state"), Reply::bulk("rolledback"));
+                    assert_eq!(replies[7], Reply::bulk("2"));
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,144 @@
+//! The script's own contract (lua/lib/input.lua), asked directly: what the batcher relies on and no client can bring about.
+
+mod common;
+
+use common::{Conn, Redis, Reply};
+use inventory_sentinel::inventory::{keys, script};
+
+const CLOCK: &str = "clock";
+const NOW: i64 = 1_000_000;
+
+struct Script {
+    conn: Conn,
+    sha: String,
+}
+
+impl Script {
+    fn new(redis: &Redis) -> Self {
+        redis.set_clock(CLOCK, NOW);
+        let mut conn = redis.conn();
+        let sha = conn.call_args(&["SCRIPT", "LOAD", &script::source(true, Some(CLOCK))]).text();
+        Self { conn, sha }
+    }
+
+    /// One call; `settle_max`, the batch's name and attempt, then the operations as words.
+    fn call(&mut self, settle_max: u32, batch: &str, attempt: u32, operations: &str) -> Reply {
+        let mut args = vec!["EVALSHA".to_owned(), self.sha.clone(), "8".to_owned()];
+        args.extend(keys::cell_keys("t", 0));
+        args.extend(["60000", "60000"].map(str::to_owned));
+        args.extend([settle_max.to_string(), batch.to_owned(), attempt.to_string(), "RCBEGSTAPUQLX".to_owned()]);
+        args.extend(operations.split_ascii_whitespace().map(|word| word.trim_matches('~').to_owned()));
+        self.conn.call_args(&args)
+    }
+
+    fn results(&mut self, settle_max: u32, batch: &str, attempt: u32, operations: &str) -> Vec<Reply> {
+        self.call(settle_max, batch, attempt, operations).items()[2].items().to_vec()
+    }
+
+    fn stock(&mut self, sku: &str) -> String {
+        self.conn.call_args(&["HGET", &keys::cell_keys("t", 0)[0], sku]).text()
+    }
+}
+
+#[test]
+fn a_sending_that_arrives_after_the_next_one_was_answered_does_nothing() {
+    let redis = Redis::start();
+    let mut script = Script::new(&redis);
+    script.results(100, "set", 1, "T t1 sku 10 ~ ~");
+    // The second sending refuses: nothing was there to take. Then stock comes, and only then the first sending.
+    assert_eq!(script.results(100, "late", 2, "A key sku -11 0")[0].items()[0], Reply::bulk("INSUFFICIENTSTOCK"));
+    script.results(100, "more", 1, "A key2 sku 5 0");
+    assert_eq!(script.call(100, "late", 1, "A key sku -11 0"), Reply::Int(0));
+    assert_eq!(script.stock("sku"), "15 0 0");
+    // A third sending is not overtaken.
+    assert_eq!(script.results(100, "late", 3, "A key sku -11 0")[0].items()[1], Reply::Int(4));
+}
+
+#[test]
+fn a_call_that_meets_its_limit_answers_a_prefix_and_the_rest_goes_on_in_order() {
+    let redis = Redis::start();
+    let mut script = Script::new(&redis);
+    script.results(100, "set", 1, "T t1 sku 25 ~ ~");
+    for i in 0..25 {
+        script.results(100, &format!("r{i}"), 1, &format!("R id{i} tok{i} sku 1 10 0"));
+    }
+    redis.set_clock(CLOCK, NOW + 10);
+    // Nothing is available until all 25 are taken back; the commit behind it must not be decided before it.
+    let operations = "R big tokb sku 25 50 0 C big tokc ~";
+    let mut rounds = 0;
+    let done = loop {
+        let results = script.results(10, &format!("big{rounds}"), 1, operations);
+        rounds += 1;
+        if !results.is_empty() {
+            break results;
+        }
+        assert!(rounds < 5);
+    };
+    assert_eq!((rounds, done), (3, vec![Reply::Int(1), Reply::Int(1)]));
+    assert_eq!(script.stock("sku"), "0 0 25");
+}
+
+#[test]
+fn records_are_forgotten_when_their_time_is_over_and_a_reused_id_is_not() {
+    let redis = Redis::start();
+    let mut script = Script::new(&redis);
+    script.results(100, "set", 1, "T t1 sku 10 ~ ~");
+    script.results(100, "a", 1, "R one tok1 sku 1 1000 0 R two tok2 sku 1 1000 0 B one B two");
+    redis.set_clock(CLOCK, NOW + 60_000);
+    // `two` is free again and lives on; `one` is forgotten.
+    assert_eq!(script.results(100, "b", 1, "R two tok3 sku 2 1000 0 X x1 100"), vec![Reply::Int(1), Reply::Int(0)]);
+    let holds = script.conn.call_args(&["HKEYS", &keys::cell_keys("t", 0)[1]]);
+    assert_eq!(holds.items(), [Reply::bulk("two")]);
+    assert_eq!(script.stock("sku"), "8 2 0");
+    // Nothing is left of old tokens but those of this minute.
+    redis.set_clock(CLOCK, NOW + 200_000);
+    script.results(100, "c", 1, "X x2 100");
+    script.results(100, "d", 1, "X x3 100");
+    redis.set_clock(CLOCK, NOW + 300_000);
+    script.results(100, "e", 1, "X x4 100");
+    for key in [1, 2, 3, 4] {
+        let name = &keys::cell_keys("t", 0)[key];
+        assert_eq!(script.conn.call_args(&["EXISTS", name]), Reply::Int(0), "{name}");
+    }
+    assert_eq!(script.stock("sku"), "10 0 0");
+}
+
+#[test]
+fn a_key_of_another_type_fails_the_call_before_anything_is_written() {
+    for wrong in 0..8 {
+        let redis = Redis::start();
+        let mut script = Script::new(&redis);
+        let names = keys::cell_keys("t", 0);
+        script.conn.call_args(&["SET", &names[wrong], "not ours"]).expect_ok();
+        let reply = script.call(100, "a", 1, "T t1 sku 10 ~ ~ R one tok1 sku 1 1000 0 C one tok2 ~ P t2 1 sku X x1 10");
+        if reply.error_word().is_empty() {
+            continue; // a key that this batch did not need
+        }
+        for (index, name) in names.iter().enumerate() {
+            // Keys that are written unread are written first, and an entry too many there does no harm.
+            let harmless = [2, 3, 4].contains(&index);
+            if index != wrong && !harmless {
+                assert_eq!(script.conn.call_args(&["EXISTS", name]), Reply::Int(0), "{name} after {}", names[wrong]);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_sku_is_taken_for_another_in_the_order_of_open_reservations() {
+    let redis = Redis::start();
+    let mut script = Script::new(&redis);
+    // Lengths, colons and digits that could be read as the other's beginning.
+    for (index, sku) in ["1", "1:1", "11", "1:", ":1", "3:1", "1:000"].iter().enumerate() {
+        script.results(
+            100,
+            &format!("s{index}"),
+            1,
+            &format!("T t{index} {sku} 1 ~ ~ R id{index} tok {sku} 1 {} 0", 100 + index),
+        );
+    }
+    for (index, sku) in ["1", "1:1", "11", "1:", ":1", "3:1", "1:000"].iter().enumerate() {
+        let refusal = script.results(100, &format!("q{index}"), 1, &format!("R q{index} tok {sku} 1 10 0"));
+        assert_eq!(refusal[0].items()[3], Reply::Int(100 + index as i64), "{sku}");
+    }
+}
