@@ -18,8 +18,8 @@ demo: server ## watch a flash sale run through the sidecar and a Redis of its ow
 	./target/release/inventory-sentinel demo $(DEMO_ARGS)
 
 test: server clients ## all tests, against a real server
-	$(CARGO) test --lib --bins --tests
 	$(CARGO) test --doc
+	$(CARGO) test --lib --bins --tests
 
 bench: server ## all benchmarks
 	$(CARGO) bench
