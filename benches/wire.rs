@@ -30,7 +30,8 @@ fn wire(criterion: &mut Criterion) {
     });
 
     let mut replies = ReplyScanner::new();
-    criterion.bench_function("find the end of a 64 byte reply", |bench| bench.iter(|| replies.advance(black_box(VALUE))));
+    criterion
+        .bench_function("find the end of a 64 byte reply", |bench| bench.iter(|| replies.advance(black_box(VALUE))));
 
     let queue = ReplyQueue::new(1 << 30);
     criterion.bench_function("order and hand out a reply", |bench| {
@@ -45,7 +46,9 @@ fn wire(criterion: &mut Criterion) {
     assert!(scanner.scan(RESERVE).is_ok());
     let ranges = scanner.args().to_vec();
     criterion.bench_function("read a reserve and encode its operation", |bench| {
-        bench.iter(|| parse(&Args::new(black_box(RESERVE), &ranges), &Context { tenant: &tenant, mint: &mint }).1.is_ok());
+        bench.iter(|| {
+            parse(&Args::new(black_box(RESERVE), &ranges), &Context { tenant: &tenant, mint: &mint }).1.is_ok()
+        });
     });
 }
 

@@ -2,7 +2,7 @@
 local forget_holds, forget_ops = {}, {}
 
 local function forget(member)
-  local kind, name = string.sub(member, 1, 1), string.sub(member, 2)
+  local kind, name = sub(member, 1, 1), sub(member, 2)
   if kind == 'h' then forget_holds[#forget_holds + 1] = name else forget_ops[#forget_ops + 1] = name end
-  ended_change[member] = false
+  ended_removed[member] = true
 end

@@ -3,10 +3,12 @@
 -- A record is the msgpack of: state, sku, quantity, made, expires, forget (unix ms; 0 while open), token of the
 -- reserve, token of the commit, reference. States: o open, c committed, r rolled back, x expired.
 -- A reservation holds stock while its state is o, also when it is overdue; giving back and leaving o are one step.
-local holds, holds_changed = {}, {}
-local open_change = {}     -- member of `open` -> true (add) or false (remove)
-local open_added = {}      -- sku -> the members this call adds
-local ended_change = {}    -- member of `ended` -> score or false (remove)
+local holds = {}           -- id -> record as a table, a string not decoded yet, or false
+local holds_changed = {}   -- id -> true
+local holds_new, open_add, ended_add = {}, {}, {}  -- lists for HSET and ZADD, as they are made
+local open_removed = {}    -- member of `open` -> true
+local ended_removed = {}   -- member of `ended` -> true
+local ended_touched = {}   -- member of `ended` -> true: this call adds it
 local due_earlier = {}     -- sku -> the soonest expiry that this call adds
 local due_exact = {}       -- sku -> true: read its soonest expiry anew after the writes
 local soonest_known = {}   -- sku -> expiry of the soonest open reservation or false; dropped when that may change
@@ -15,59 +17,73 @@ local expired_count = 0
 
 local function hold_decode(bytes)
   if not bytes then return false end
-  local state, sku, quantity, made, expires, forget, token, commit_token, reference = cmsgpack.unpack(bytes)
+  local state, sku, quantity, made, expires, forget, token, commit_token, reference = unpack_record(bytes)
   return { state = state, sku = sku, quantity = quantity, made = made, expires = expires, forget = forget,
     token = token, commit_token = commit_token, reference = reference }
 end
 
 local function hold_encode(h)
-  return cmsgpack.pack(h.state, h.sku, h.quantity, h.made, h.expires, h.forget, h.token, h.commit_token, h.reference)
+  return pack(h.state, h.sku, h.quantity, h.made, h.expires, h.forget, h.token, h.commit_token, h.reference)
 end
 
 local function holds_read(ids)
-  local missing, seen = {}, {}
-  for _, id in ipairs(ids) do
-    if holds[id] == nil and not seen[id] then
-      seen[id] = true
-      missing[#missing + 1] = id
+  for from = 1, #ids, PAGE do
+    local to = math.min(from + PAGE - 1, #ids)
+    local records = call('HMGET', KEY_HOLDS, unpack(ids, from, to))
+    for i = from, to do
+      local id = ids[i]
+      if holds[id] == nil then holds[id] = hold_decode(records[i - from + 1]) end
     end
-  end
-  for from = 1, #missing, PAGE do
-    local to = math.min(from + PAGE - 1, #missing)
-    local records = redis.call('HMGET', KEY_HOLDS, unpack(missing, from, to))
-    for i = from, to do holds[missing[i]] = hold_decode(records[i - from + 1]) end
   end
 end
 
 -- `open` sorts by bytes: a SKU's members stand together (its length in front, so that no SKU is another's beginning),
 -- the soonest expiry first.
-local function open_prefix(sku) return #sku .. ':' .. sku .. ':' end
-local function open_time(ms) return string.format('%015.0f', ms) end
-local TIME_LENGTH = 15
-local function open_member(id, h) return open_prefix(h.sku) .. open_time(h.expires) .. id end
-
-local function open_set(id, h, there)
-  local member = open_member(id, h)
-  open_change[member] = there
-  soonest_known[h.sku] = nil
-  if there then
-    local added = open_added[h.sku]
-    if not added then
-      added = {}
-      open_added[h.sku] = added
-    end
-    added[#added + 1] = member
-    if not due_earlier[h.sku] or h.expires < due_earlier[h.sku] then due_earlier[h.sku] = h.expires end
+local prefixes, times, TIME_LENGTH = {}, {}, 15 -- most of a batch share SKU and time to live
+local function open_prefix(sku)
+  local prefix = prefixes[sku]
+  if not prefix then
+    prefix = #sku .. ':' .. sku .. ':'
+    prefixes[sku] = prefix
   end
+  return prefix
+end
+
+local function open_time(ms)
+  local text = times[ms]
+  if not text then
+    text = format('%015.0f', ms)
+    times[ms] = text
+  end
+  return text
+end
+
+local function open_set(id, sku, expires)
+  local member, n, earliest = open_prefix(sku) .. open_time(expires) .. id, #open_add, due_earlier[sku]
+  open_add[n + 1], open_add[n + 2] = '0', member
+  open_removed[member] = nil
+  soonest_known[sku] = nil
+  if not earliest or expires < earliest then due_earlier[sku] = expires end
+end
+
+local function open_unset(id, h)
+  open_removed[open_prefix(h.sku) .. open_time(h.expires) .. id] = true
+  soonest_known[h.sku] = nil
+end
+
+local function ended_set(member, forget)
+  local n = #ended_add
+  ended_add[n + 1], ended_add[n + 2] = forget, member
+  ended_removed[member], ended_touched[member] = nil, true
 end
 
 -- From here on the reservation holds no stock.
 local function hold_end(id, h, state)
-  open_set(id, h, false)
+  open_unset(id, h)
   h.state, h.forget = state, now + remember_ms
-  ended_change['h' .. id] = h.forget
+  ended_set('h' .. id, h.forget)
   holds_changed[id] = true
-  stock_touch(h.sku)
+  stock_changed[h.sku] = true
 end
 
 local function hold_give_back(id, h, state)
@@ -81,10 +97,22 @@ local function hold_expire(id, h)
   expired_count = expired_count + 1
 end
 
+-- The record, whatever its state and age, or false.
+local function hold_record(id)
+  local h = holds[id]
+  if h == nil then
+    h = hold_decode(call('HGET', KEY_HOLDS, id))
+    holds[id] = h
+  elseif type(h) == 'string' then
+    h = hold_decode(h)
+    holds[id] = h
+  end
+  return h
+end
+
 -- The reservation as it is now, or false: not known, or remembered long enough.
 local function hold_of(id)
-  if holds[id] == nil then holds[id] = hold_decode(redis.call('HGET', KEY_HOLDS, id)) end
-  local h = holds[id]
+  local h = hold_record(id)
   if not h then return false end
   if h.state == 'o' then
     if h.expires <= now then hold_expire(id, h) end
@@ -99,25 +127,25 @@ end
 local function settle(sku, limit)
   if settled[sku] then return true, 0 end
   local prefix, taken, offset = open_prefix(sku), 0, 0
-  local from, to = '[' .. prefix, '(' .. prefix .. open_time(now + 1)
+  local from, to, at = '[' .. prefix, '(' .. prefix .. open_time(now + 1), #prefix + TIME_LENGTH + 1
   while true do
     local room = math.min(PAGE, limit - taken, settle_left)
     if room <= 0 then return false, taken end
     -- Nothing is written before the end of the call, so what this call took back is still there: step over it.
-    local page = redis.call('ZRANGEBYLEX', KEY_OPEN, from, to, 'LIMIT', offset, room)
+    local page = call('ZRANGEBYLEX', KEY_OPEN, from, to, 'LIMIT', offset, room)
     offset = offset + #page
-    local ids, at = {}, #prefix + TIME_LENGTH + 1
-    for i, member in ipairs(page) do ids[i] = string.sub(member, at) end
+    local ids = {}
+    for i, member in ipairs(page) do ids[i] = sub(member, at) end
     holds_read(ids)
     if #page > 0 then due_exact[sku] = true end
     for i, id in ipairs(ids) do
-      local h = holds[id]
-      if open_change[page[i]] == nil then
+      if not open_removed[page[i]] then
+        local h = hold_record(id)
         if h and h.state == 'o' and h.expires <= now then
           hold_expire(id, h)
           taken, settle_left = taken + 1, settle_left - 1
         else
-          open_change[page[i]] = false -- a left-over that holds nothing
+          open_removed[page[i]] = true -- a left-over that holds nothing
         end
       end
     end
@@ -134,18 +162,23 @@ local function soonest(sku)
   if known ~= nil then return known end
   local prefix, best, offset = open_prefix(sku), false, 0
   local from, to = '[' .. prefix .. open_time(now + 1), '(' .. prefix .. ':'
+  local time_from, time_to = #prefix + 1, #prefix + TIME_LENGTH
   repeat
-    local page = redis.call('ZRANGEBYLEX', KEY_OPEN, from, to, 'LIMIT', offset, 16)
+    local page = call('ZRANGEBYLEX', KEY_OPEN, from, to, 'LIMIT', offset, 16)
     offset = offset + #page
     for _, member in ipairs(page) do
-      if not best and open_change[member] ~= false then
-        best = tonumber(string.sub(member, #prefix + 1, #prefix + TIME_LENGTH))
-      end
+      if not best and not open_removed[member] then best = tonumber(sub(member, time_from, time_to)) end
     end
   until best or #page < 16
-  for _, member in ipairs(open_added[sku] or {}) do
-    local expires = tonumber(string.sub(member, #prefix + 1, #prefix + TIME_LENGTH))
-    if open_change[member] and (not best or expires < best) then best = expires end
+  if due_earlier[sku] and (not best or due_earlier[sku] < best) then
+    -- One that this call added may be the soonest, if it was not taken away again.
+    for i = 2, #open_add, 2 do
+      local member = open_add[i]
+      if sub(member, 1, #prefix) == prefix and not open_removed[member] then
+        local expires = tonumber(sub(member, time_from, time_to))
+        if not best or expires < best then best = expires end
+      end
+    end
   end
   soonest_known[sku] = best
   return best

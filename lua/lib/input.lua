@@ -21,6 +21,9 @@
 --   Fewer results than operations: the call met settle_max; the rest was not executed and is to be sent again.
 --   A result is an integer, an array of values, or an array that begins with the error's word.
 -- Order  all that can fail is read before the first write (lib/flush.lua), so an error leaves all as it was.
+-- Locals are found faster than globals.
+local KEYS, ARGV, unpack, tonumber, ipairs, pairs, type = KEYS, ARGV, unpack, tonumber, ipairs, pairs, type
+local call, sub, format, pack, unpack_record = redis.call, string.sub, string.format, cmsgpack.pack, cmsgpack.unpack
 local KEY_STOCK, KEY_HOLDS, KEY_OPEN, KEY_DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local KEY_ENDED, KEY_OPS, KEY_PROTECTED, KEY_META = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local remember_ms, ops_memory_ms, settle_left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

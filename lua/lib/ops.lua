@@ -6,10 +6,10 @@ local ops, ops_new = {}, {}
 local function ops_read(keys)
   for from = 1, #keys, PAGE do
     local to = math.min(from + PAGE - 1, #keys)
-    local results = redis.call('HMGET', KEY_OPS, unpack(keys, from, to))
+    local results = call('HMGET', KEY_OPS, unpack(keys, from, to))
     for i = from, to do
       local bytes = results[i - from + 1]
-      ops[keys[i]] = bytes and cmsgpack.unpack(bytes) or false
+      ops[keys[i]] = bytes and unpack_record(bytes) or false
     end
   end
 end
@@ -24,7 +24,7 @@ end
 local function op_remember(key, memory_ms, ...)
   ops[key] = { now + memory_ms, ... }
   ops_new[key] = true
-  ended_change['o' .. key] = now + memory_ms
+  ended_set('o' .. key, now + memory_ms)
 end
 
 -- The sidecar sends a batch again where it got no answer. The first sending may still be on its way (a frozen upstream, a

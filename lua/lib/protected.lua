@@ -1,41 +1,46 @@
 -- Protected SKUs, and the version by which a sidecar knows whether its copy is the newest.
-local protected, protected_changed, protected_version = {}, {}, nil
+local protected, protected_changed, protected_version
+local protected_read, protected_version_read, protect
 
-local function protected_read(skus)
-  local missing = {}
-  for _, sku in ipairs(skus) do
-    if protected[sku] == nil then missing[#missing + 1] = sku end
-  end
-  for from = 1, #missing, PAGE do
-    local to = math.min(from + PAGE - 1, #missing)
-    local marks = redis.call('SMISMEMBER', KEY_PROTECTED, unpack(missing, from, to))
-    for i = from, to do protected[missing[i]] = marks[i - from + 1] == 1 end
-  end
-end
+if string.find(letters, '[SPUQL]') then
+  protected, protected_changed = {}, {}
 
-local function protected_version_read()
-  if not protected_version then
-    protected_version = tonumber(redis.call('HGET', KEY_META, 'protected_version') or '0')
-  end
-  return protected_version
-end
-
--- PROTECT and UNPROTECT. Result: { how many changed, version before, version after }; a sending again: versions -1, now.
-local function protect(token, skus, mark)
-  local version = protected_version_read()
-  local seen = op_seen(token)
-  if seen then return { seen[2], -1, version } end
-  protected_read(skus)
-  local changed = 0
-  for _, sku in ipairs(skus) do
-    if protected[sku] ~= mark then
-      protected[sku], protected_changed[sku] = mark, true
-      changed = changed + 1
+  protected_read = function(skus)
+    local missing = {}
+    for _, sku in ipairs(skus) do
+      if protected[sku] == nil then missing[#missing + 1] = sku end
+    end
+    for from = 1, #missing, PAGE do
+      local to = math.min(from + PAGE - 1, #missing)
+      local marks = call('SMISMEMBER', KEY_PROTECTED, unpack(missing, from, to))
+      for i = from, to do protected[missing[i]] = marks[i - from + 1] == 1 end
     end
   end
-  if changed > 0 then
-    protected_version = version + 1
-    op_remember(token, ops_memory_ms, changed)
+
+  protected_version_read = function()
+    if not protected_version then
+      protected_version = tonumber(call('HGET', KEY_META, 'protected_version') or '0')
+    end
+    return protected_version
   end
-  return { changed, version, protected_version }
+
+  -- PROTECT and UNPROTECT. Result: { how many changed, version before, version after }; a sending again: versions -1, now.
+  protect = function(token, skus, mark)
+    local version = protected_version_read()
+    local seen = op_seen(token)
+    if seen then return { seen[2], -1, version } end
+    protected_read(skus)
+    local changed = 0
+    for _, sku in ipairs(skus) do
+      if protected[sku] ~= mark then
+        protected[sku], protected_changed[sku] = mark, true
+        changed = changed + 1
+      end
+    end
+    if changed > 0 then
+      protected_version = version + 1
+      op_remember(token, ops_memory_ms, changed)
+    end
+    return { changed, version, protected_version }
+  end
 end

@@ -24,7 +24,7 @@ OPERATIONS.A = { arity = 4, op = 1, sku = 2, run = function(first)
   end
   s.available = s.available + delta
   stock[sku] = s
-  stock_touch(sku)
+  stock_changed[sku] = true
   if own_id then
     op_remember(key, remember_ms, sku, delta)
   else

@@ -13,9 +13,9 @@ OPERATIONS.E = { arity = 4, id = 1, op = 2, run = function(first)
   local expires = now + ttl_ms
   if expires > h.made + ttl_max_ms then return { 'INVALIDTTL', h.made + ttl_max_ms - now } end
   if expires ~= h.expires then
-    open_set(id, h, false)
+    open_unset(id, h)
     h.expires = expires
-    open_set(id, h, true)
+    open_set(id, h.sku, expires)
     holds_changed[id] = true
   end
   op_remember(token, ops_memory_ms, expires)

@@ -19,12 +19,12 @@ OPERATIONS.L = { arity = 1, run = function(first)
   local version = protected_version_read()
   local result = { version }
   if tonumber(ARGV[first]) == version then return result end
-  for _, sku in ipairs(redis.call('SMEMBERS', KEY_PROTECTED)) do
+  for _, sku in ipairs(call('SMEMBERS', KEY_PROTECTED)) do
     if protected[sku] ~= false then result[#result + 1] = sku end
   end
   for sku in pairs(protected_changed) do
     -- What this call marked is not in the set yet.
-    if protected[sku] and redis.call('SISMEMBER', KEY_PROTECTED, sku) == 0 then result[#result + 1] = sku end
+    if protected[sku] and call('SISMEMBER', KEY_PROTECTED, sku) == 0 then result[#result + 1] = sku end
   end
   return result
 end }

@@ -5,14 +5,14 @@ OPERATIONS.X = { arity = 2, op = 1, run = function(first)
   local seen = op_seen(token)
   if seen then return seen[2] end
   local taken = 0
-  for _, sku in ipairs(redis.call('ZRANGEBYSCORE', KEY_DUE, '-inf', now, 'LIMIT', 0, math.min(count, PAGE))) do
+  for _, sku in ipairs(call('ZRANGEBYSCORE', KEY_DUE, '-inf', now, 'LIMIT', 0, math.min(count, PAGE))) do
     due_exact[sku] = true -- also where nothing was overdue: its soonest reservation has ended otherwise
     local _, n = settle(sku, count - taken)
     taken = taken + n
     if taken >= count then break end
   end
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEY_ENDED, '-inf', now, 'LIMIT', 0, math.min(count, PAGE))) do
-    if ended_change[member] == nil then forget(member) end
+  for _, member in ipairs(call('ZRANGEBYSCORE', KEY_ENDED, '-inf', now, 'LIMIT', 0, math.min(count, PAGE))) do
+    if not ended_touched[member] and not ended_removed[member] then forget(member) end
   end
   if taken > 0 then op_remember(token, ops_memory_ms, taken) end
   return taken

@@ -20,11 +20,12 @@ OPERATIONS.R = { arity = 6, id = 1, sku = 3, run = function(first)
   local refused = refusal(sku, s, quantity)
   if refused then return refused end
   s.available, s.reserved = s.available - quantity, s.reserved + quantity
-  stock_touch(sku)
-  if holds[id] then ended_change['h' .. id] = false end -- a forgotten record gives way
-  h = { state = 'o', sku = sku, quantity = quantity, made = now, expires = now + ttl_ms, forget = 0,
-    token = token, commit_token = '', reference = '' }
-  holds[id], holds_changed[id] = h, true
-  open_set(id, h, true)
+  stock_changed[sku] = true
+  if holds[id] then ended_removed['h' .. id] = true end -- a forgotten record gives way
+  local expires, n = now + ttl_ms, #holds_new
+  local record = pack('o', sku, quantity, now, expires, 0, token, '', '')
+  holds[id] = record
+  holds_new[n + 1], holds_new[n + 2] = id, record
+  open_set(id, sku, expires)
   return 1
 end }

@@ -12,7 +12,7 @@ OPERATIONS.T = { arity = 5, op = 1, sku = 2, run = function(first)
   if quantity + s.committed > NUMBER_MAX then return { 'OVERFLOW' } end
   s.available = quantity - s.reserved
   stock[sku] = s
-  stock_touch(sku)
+  stock_changed[sku] = true
   op_remember(token, ops_memory_ms)
   return 1
 end }
