@@ -13,7 +13,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 # glibc and libgcc, certificates and a `nonroot` user (65532), nothing else.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /inventory-sentinel /inventory-sentinel
-# The containers of a pod share localhost: clients and probes of the same pod reach these, nobody else does. Outside a
+# The containers of a pod share localhost: clients of the same pod reach these, nobody else does; a
+# probe by httpGet comes by the pod's address and needs INVENTORY_SENTINEL_ADMIN=0.0.0.0:9121, one by exec does not. Outside a
 # pod, where a container's localhost is its own, set them to 0.0.0.0 and know that RESP here has no password.
 ENV INVENTORY_SENTINEL_LISTEN=127.0.0.1:6380 \
     INVENTORY_SENTINEL_ADMIN=127.0.0.1:9121 \

@@ -124,15 +124,28 @@ pub async fn start(config: &Config) -> Result<Running, String> {
 
 impl Running {
     /// Ends in order: what is in flight is answered, then workers, admin, the managed upstream. `at_once`: no new request
-    /// is taken from now on; else clients may go on while they are at work, for three quarters of `drain_ms`.
-    pub async fn stop(mut self, at_once: bool) {
+    /// is taken from now on; else clients may go on while they are at work, for three quarters of `drain_ms` or until
+    /// `hurry` is ready.
+    pub async fn stop(mut self, at_once: bool, hurry: impl Future<Output = ()>) {
         let now = Instant::now();
         let finish = if at_once { now } else { now + self.drain.mul_f64(0.75) };
-        let _ = self.stop.send(Some(StopBy { finish, end: now + self.drain }));
-        for (thread, end) in self.workers.drain(..) {
-            // A worker that holds on past the end is left to the process's end.
-            if tokio::time::timeout_at(now + self.drain + FIRST_LOOK, end).await.is_ok() {
-                let _ = thread.join();
+        let end = now + self.drain;
+        self.stop.send_replace(Some(StopBy { finish, end }));
+        let workers = std::mem::take(&mut self.workers);
+        let ended = async {
+            for (thread, ended) in workers {
+                // A worker that holds on past the end is left to the process's end.
+                if tokio::time::timeout_at(end + FIRST_LOOK, ended).await.is_ok() {
+                    let _ = thread.join();
+                }
+            }
+        };
+        tokio::pin!(ended);
+        tokio::select! {
+            () = &mut ended => {}
+            () = hurry => {
+                self.stop.send_replace(Some(StopBy { finish: Instant::now(), end }));
+                ended.await;
             }
         }
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
@@ -238,13 +251,20 @@ async fn first_look(parts: &WorkerParts) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     match tokio::time::timeout(FIRST_LOOK, manager.connect()).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) if error.is_fatal() => return Err(format!("upstream {}: {error}", parts.target.address)),
+        Ok(Err(error)) if error.is_fatal() => {
+            return Err(start_error(&parts.target.address.to_string(), &error.detail));
+        }
         Ok(Err(error)) => tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again"),
         Err(_) => {
             tracing::warn!(upstream = %parts.target.address, "the upstream is slow to answer; serving without it and trying again");
         }
     }
     Ok(())
+}
+
+/// Names the address once.
+fn start_error(address: &str, detail: &str) -> String {
+    if detail.starts_with(address) { format!("upstream {detail}") } else { format!("upstream {address}: {detail}") }
 }
 
 fn tasks(
@@ -291,7 +311,7 @@ pub fn run(config: &Config) -> Result<(), String> {
         };
         signals.next().await;
         tracing::info!("stopping: answering what is in flight");
-        running.stop(false).await;
+        running.stop(false, signals.next()).await;
         Ok(())
     })
 }

@@ -20,7 +20,11 @@ pub fn init(config: &Log) -> Result<(), String> {
         LogFormat::Json => false,
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
     let set = if text { builder.try_init() } else { builder.json().flatten_event(true).try_init() };
     set.map_err(|error| error.to_string())
 }

@@ -111,7 +111,7 @@ async fn work(
                 Some((client, guard)) => start_session(&context, &sessions, client, guard, client_ids.fetch_add(1, Ordering::Relaxed), &metrics),
                 None => break None,
             },
-            stopped = stop.wait_for(Option::is_some) => break stopped.ok().and_then(|stop_by| *stop_by),
+            stopped = stop.changed() => break stopped.ok().and_then(|()| *stop.borrow_and_update()),
         }
     };
     if let Some(stop_by) = stop_by {
@@ -126,6 +126,8 @@ async fn work(
                 },
                 () = &mut until_quiet => break,
                 () = tokio::time::sleep_until(stop_by.finish) => break,
+                // Told again: at once.
+                _ = stop.changed() => break,
             }
         }
         context.closing.set(true);

@@ -8,7 +8,7 @@
 --   5 ended      ZSET 'h'..id or 'o'..key -> unix ms from which on that record is forgotten
 --   6 ops        HASH key -> what an operation without a record of its own answered (lib/ops.lua)
 --   7 protected  SET of SKUs
---   8 meta       HASH protected_version -> counts the changes of protected
+--   8 meta       HASH protected_version -> grows with each change of protected
 -- ARGV   1 remember, ms: how long an ended reservation is remembered
 --        2 ops_memory, ms: how long an operation's token is remembered
 --        3 settle_max: at most so many overdue reservations are taken back by this call

@@ -38,7 +38,8 @@ if string.find(letters, '[SPUQL]') then
       end
     end
     if changed > 0 then
-      protected_version = version + 1
+      -- Never a number that was there before, also where the upstream has lost its data and counts anew.
+      protected_version = math.max(version + 1, now)
       op_remember(token, ops_memory_ms, changed)
     end
     return { changed, version, protected_version }

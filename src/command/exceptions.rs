@@ -14,6 +14,7 @@ pub enum Exception {
 const REPLICATION: &str =
     "-ERR replication commands are not served through the sidecar; connect to the upstream directly\r\n";
 const WAIT: &str = "-ERR WAIT and WAITAOF speak of the writes of their own connection, and this client's writes share one: set session.pin = \"always\" for clients that use them\r\n";
+const MAINT_NOTIFICATIONS: &str = "-ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.\r\n";
 const SCRIPT_DEBUG: &str = "-ERR SCRIPT DEBUG is not served through the sidecar; connect to the upstream directly\r\n";
 
 const TRANSACTION: Exception = Exception::Always(Route::Pin(Pin::Transaction));
@@ -75,11 +76,12 @@ fn client(args: &Args<'_>) -> Route {
         3 if sub("SETNAME") => Route::Local(Local::ClientSetName),
         4 if sub("SETINFO") => Route::Local(Local::ClientSetInfo),
         _ if sub("REPLY") => Route::Pin(Pin::Stream),
-        // About other connections: any connection may ask.
-        _ if sub("LIST") || sub("KILL") || sub("PAUSE") || sub("UNPAUSE") || sub("UNBLOCK") || sub("HELP") => {
-            Route::Link
-        }
-        _ => Route::Pin(Pin::State),
+        _ if sub("TRACKING") || sub("CACHING") || sub("NO-EVICT") || sub("NO-TOUCH") => Route::Pin(Pin::State),
+        _ if sub("GETREDIR") || sub("TRACKINGINFO") || sub("INFO") => Route::Pin(Pin::State),
+        // Asked by recent clients of every server, and refused by most; where it is known it would speak of a link.
+        _ if sub("MAINT_NOTIFICATIONS") => Route::Refuse(MAINT_NOTIFICATIONS),
+        // About other connections, or an error: any connection may ask.
+        _ => Route::Link,
     }
 }
 

@@ -172,6 +172,8 @@ mod tests {
             ("CLIENT TRACKING ON", Route::Pin(Pin::State)),
             ("CLIENT SETNAME x", Route::Local(Local::ClientSetName)),
             ("CLIENT NO-EVICT ON", Route::Pin(Pin::State)),
+            ("CLIENT LIST", Route::Link),
+            ("CLIENT SETNAME", Route::Link),
             ("AUTH p", Route::Pin(Pin::State)),
             ("HELLO 3", Route::Local(Local::Hello)),
             ("HELLO 3 AUTH u p", Route::Pin(Pin::State)),

@@ -247,6 +247,7 @@ impl Batcher {
             return None;
         }
         state.in_flight += 1;
+        self.metrics.queue_operations.decrement(batch.len() as f64);
         Some(batch)
     }
 
@@ -262,6 +263,7 @@ impl Batcher {
                     Some(_) => state.queue.pop_front()?,
                 }
             };
+            self.metrics.queue_operations.decrement(1.0);
             self.finish(job, Outcome::Refused(self.never_sent(self.reachable.get())), false);
         }
     }
@@ -277,9 +279,18 @@ impl Batcher {
         Refusal::new(Status::Unavailable, format!("the upstream cannot be reached{detail}; this was not sent"))
     }
 
+    /// Why an operation of the sidecar's own was refused, in words about the upstream.
+    #[must_use]
+    pub fn trouble(&self, refusal: &Refusal) -> String {
+        match (refusal.status, self.knowledge.last_error()) {
+            (Status::Unavailable, Some(error)) => format!("upstream {}", error.detail),
+            (Status::Unavailable | Status::Uncertain, _) => "the upstream does not answer".to_owned(),
+            _ => format!("the upstream refuses the script: {}", refusal.line()),
+        }
+    }
+
     /// `joined`: it was part of a batch.
     fn finish(&self, job: Job, outcome: Outcome, joined: bool) {
-        self.metrics.queue_operations.decrement(1.0);
         if joined && let Some(client) = &job.client {
             client.leave_batch();
         }

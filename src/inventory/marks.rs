@@ -9,8 +9,10 @@ const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct CellMarks {
-    /// As the upstream counts its changes; -1: none known.
+    /// Of the set upstream; -1: none known.
     version: i64,
+    /// When a change of this sidecar's own was last put in.
+    changed: Option<Instant>,
     skus: HashSet<Vec<u8>>,
     /// When the list was asked for that is here; None: not usable.
     asked: Option<Instant>,
@@ -40,6 +42,7 @@ impl Marks {
     /// the copy is not usable until it is read anew.
     pub fn changed(&self, cell: u16, skus: &[Vec<u8>], mark: bool, before: i64, after: i64) {
         let Some(mut marks) = self.cells.get_mut(&cell) else { return };
+        marks.changed = Some(Instant::now());
         if before == marks.version {
             for sku in skus {
                 if mark {
@@ -57,13 +60,11 @@ impl Marks {
     /// The list as the upstream had it when it was asked at `asked`; empty where `version` is the one asked with.
     pub fn listed(&self, cell: u16, asked_with: i64, version: i64, skus: Vec<Vec<u8>>, asked: Instant) {
         let mut marks = self.cells.entry(cell).or_insert_with(|| CellMarks { version: -1, ..CellMarks::default() });
-        if version < marks.version && marks.asked.is_some() {
-            return; // older than a change that is in the copy already
+        if marks.changed.is_some_and(|changed| changed >= asked) {
+            return; // it may be older than a change that is in the copy already; the next list tells
         }
         if version != asked_with {
             marks.skus = skus.into_iter().collect();
-        } else if marks.version != version {
-            return; // changed here meanwhile; the next list tells
         }
         marks.version = version;
         marks.asked = Some(asked);
@@ -85,13 +86,18 @@ mod tests {
         assert_eq!(marks.get(0, b"a"), Some(false));
         // A list that was on its way while the change was made.
         marks.listed(0, 3, 3, vec![], now);
+        marks.listed(0, -1, 3, vec![a()], now);
         assert_eq!((marks.get(0, b"a"), marks.version(0)), (Some(false), 4));
         // Another sidecar's change between ours.
         marks.changed(0, &[a()], true, 5, 6);
         assert_eq!((marks.get(0, b"a"), marks.version(0)), (None, -1));
-        marks.listed(0, -1, 6, vec![a()], now);
+        marks.listed(0, -1, 6, vec![a()], Instant::now());
         assert_eq!(marks.get(0, b"a"), Some(true));
-        marks.listed(0, 6, 6, vec![], now.checked_sub(FRESH).unwrap());
+        // The upstream lost its data and begins anew.
+        marks.listed(0, 6, 0, vec![], Instant::now());
+        assert_eq!((marks.get(0, b"a"), marks.version(0)), (Some(false), 0));
+        std::mem::take(&mut marks.cells.get_mut(&0).unwrap().changed);
+        marks.listed(0, 0, 0, vec![], now.checked_sub(FRESH).unwrap());
         assert_eq!(marks.get(0, b"a"), None);
     }
 }

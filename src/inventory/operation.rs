@@ -131,7 +131,8 @@ impl Expect {
                 }
             }
             Self::Available => Outcome::Integer(int(items.get(1)?)?),
-            Self::ExpiresAt | Self::Reaped => Outcome::Integer(int(value)?),
+            Self::ExpiresAt => Outcome::Integer(int(value)?),
+            Self::Reaped => Outcome::Reaped { taken: int(items.first()?)?, more: int(items.get(1)?)? == 1 },
             Self::Found(id) => {
                 if items.is_empty() {
                     return Some(Outcome::Nil);

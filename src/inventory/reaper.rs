@@ -26,10 +26,11 @@ pub struct ReaperSettings {
 /// Runs until it is dropped. `on_round` hears after each reaping whether the upstream answered, or the words of its refusal.
 pub async fn reap(batcher: Rc<Batcher>, settings: ReaperSettings, on_round: impl Fn(Result<(), String>)) {
     loop {
-        let (mut taken, mut refused) = (0, None);
-        for operation in reap_operations(settings.reap_count, settings.cells) {
+        let (mut again, mut refused) = (false, None);
+        // As many for each cell: how many there are must not slow any of them.
+        for operation in reap_operations(settings.reap_count * u64::from(settings.cells), settings.cells) {
             match batcher.run(operation).await {
-                Outcome::Integer(count) => taken += count as u64,
+                Outcome::Reaped { more, .. } => again |= more,
                 Outcome::Refused(refusal) => refused = Some(refusal),
                 _ => {}
             }
@@ -38,9 +39,9 @@ pub async fn reap(batcher: Rc<Batcher>, settings: ReaperSettings, on_round: impl
             None => on_round(Ok(())),
             // The upstream is there and busy: that is no reason to be taken out of service.
             Some(refusal) if refusal.status == Status::Overloaded => {}
-            Some(refusal) => on_round(Err(refusal.line())),
+            Some(refusal) => on_round(Err(batcher.trouble(&refusal))),
         }
-        if taken < settings.reap_count {
+        if !again {
             sleep(jittered(settings.reap_interval)).await;
         }
     }

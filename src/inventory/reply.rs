@@ -171,6 +171,13 @@ pub enum Outcome {
         /// After.
         version_after: i64,
     },
+    /// `INV.REAP`.
+    Reaped {
+        /// How many gave their stock back.
+        taken: i64,
+        /// There may be more to do.
+        more: bool,
+    },
     /// All protected SKUs, where the version differs from the one asked with.
     MarkedList {
         /// Now.
@@ -212,7 +219,9 @@ impl Outcome {
                     all.extend(more);
                     Self::Marks(all)
                 }
-                (Some(Self::Integer(sum)), Self::Integer(more)) => Self::Integer(sum + more),
+                (Some(Self::Reaped { taken, more }), Self::Reaped { taken: taken_too, more: more_too }) => {
+                    Self::Reaped { taken: taken + taken_too, more: more || more_too }
+                }
                 (Some(Self::Marked { changed: sum, .. }), Self::Marked { changed, version_before, version_after }) => {
                     Self::Marked { changed: sum + changed, version_before, version_after }
                 }
@@ -239,7 +248,9 @@ impl Outcome {
             Self::Ok => write::simple(out, "OK"),
             Self::Nil | Self::Stale => write::null(out, proto),
             Self::Id(id) => write::bulk(out, id),
-            Self::Integer(integer) | Self::Marked { changed: integer, .. } => write::integer(out, *integer),
+            Self::Integer(integer) | Self::Marked { changed: integer, .. } | Self::Reaped { taken: integer, .. } => {
+                write::integer(out, *integer);
+            }
             Self::Reservation(reservation) => write_reservation(out, proto, reservation),
             Self::Stocks(views) => {
                 if views.len() != 1 {

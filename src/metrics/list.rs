@@ -66,9 +66,9 @@ metrics! {
     RECONNECTS_TOTAL = Kind::Counter, "reconnects_total", "connections",
         "Upstream connections made anew after one was lost.";
     RETRIES_TOTAL = Kind::Counter, "retries_total", "operations", "Inventory operations that were sent again.";
-    BYTES_TOTAL = Kind::Counter, "bytes_total", "bytes", "Bytes read and written.";
+    BYTES_TOTAL = Kind::Counter, "bytes_total", "bytes", "Bytes read and written; upstream: on links and pinned connections.";
     ERRORS_TOTAL = Kind::Counter, "errors_total", "errors", "Errors, by whose doing they were and what they were.";
     UPSTREAM_UP = Kind::Gauge, "upstream_up", "1 or 0", "Whether the upstream can be reached.";
-    QUEUE_OPERATIONS = Kind::Gauge, "queue_operations", "operations", "Inventory operations that wait to be sent.";
+    QUEUE_OPERATIONS = Kind::Gauge, "queue_operations", "operations", "Inventory operations that wait to be sent: those in flight are not among them.";
     BUILD_INFO = Kind::Gauge, "build_info", "always 1", "The version that runs.";
 }

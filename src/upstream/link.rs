@@ -7,7 +7,7 @@
 use super::stream::{Greeting, Stream, greet};
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
-use crate::metrics::{ConnectionKind, Direction, Metrics};
+use crate::metrics::{ConnectionKind, Direction, ErrorKind, ErrorOrigin, Metrics};
 use crate::resp::{Proto, ReplyQueue, ReplyScanner, Ticket};
 use bytes::{Buf, Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
@@ -147,6 +147,7 @@ impl Link {
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
         if let State::Down(error) = &inner.state {
+            self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
             ticket.complete(unavailable(error).as_bytes());
             return;
         }
@@ -243,6 +244,7 @@ impl Link {
         };
         let line = unavailable(error);
         for slot in slots {
+            self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
             slot.ticket.complete(line.as_bytes());
         }
     }
@@ -273,6 +275,7 @@ impl Link {
             if index == 0 && mid_reply && !matches!(slot.watch, Watch::Replace(_)) {
                 slot.ticket.break_off();
             } else if whole {
+                self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Uncertain);
                 slot.ticket.complete(
                     format!(
                         "-UNCERTAIN the connection to the upstream was lost ({error}); this may have been executed\r\n"
@@ -280,6 +283,7 @@ impl Link {
                     .as_bytes(),
                 );
             } else {
+                self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
                 slot.ticket.complete(unavailable(error).as_bytes());
             }
         }
@@ -335,6 +339,10 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
                 link.metrics.upstream_connections[link.kind()].decrement(1.0);
                 link.set_state(State::Connecting);
                 link.lose(&error, driver.mid_reply());
+                if !link.is_exclusive() && !link.is_closed() {
+                    link.metrics.reconnects[link.kind()].increment(1);
+                    tracing::warn!(upstream = %link.target.address, %error, "a link was lost; connecting again");
+                }
                 error
             }
             Err(error) => {
@@ -359,8 +367,7 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
             tracing::debug!(%error, "a pinned connection ended");
             break;
         }
-        link.metrics.reconnects[link.kind()].increment(1);
-        tracing::warn!(upstream = %link.target.address, %error, "a link was lost; connecting again");
+        tracing::debug!(upstream = %link.target.address, %error, "connecting again");
     }
 }
 

@@ -14,6 +14,7 @@ use bb8_redis::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
     Value, cmd,
 };
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -41,6 +42,8 @@ pub struct Knowledge {
     pub commands: ArcSwap<CommandTable>,
     /// None before the first connection.
     pub engine: ArcSwap<Option<Engine>>,
+    /// Pooled connections that were given up and not made anew yet.
+    lost: AtomicUsize,
     failed: Notify,
     last_error: Mutex<Option<UpstreamError>>,
 }
@@ -73,6 +76,7 @@ pub struct PoolConnection {
     sha: String,
     script: Arc<str>,
     broken: bool,
+    knowledge: Arc<Knowledge>,
     metrics: Metrics,
 }
 
@@ -87,7 +91,8 @@ pub fn classify(error: &RedisError) -> UpstreamError {
             UpstreamError::from_reply(&format!("{code} {}", error.detail().unwrap_or_default()))
         }
         _ if error.kind() == bb8_redis::redis::ErrorKind::AuthenticationFailed => {
-            UpstreamError::new(Kind::Auth, error.to_string())
+            let said = error.detail().map_or_else(String::new, |detail| format!(" ({detail})"));
+            UpstreamError::new(Kind::Auth, format!("it refuses the user name or the password of upstream.url{said}"))
         }
         _ if error.is_timeout() => UpstreamError::new(Kind::Timeout, error.to_string()),
         _ => UpstreamError::new(Kind::Io, error.to_string()),
@@ -157,10 +162,15 @@ impl Manager {
             sha: String::new(),
             script: Arc::clone(script),
             broken: false,
+            knowledge: Arc::clone(&self.knowledge),
             metrics: self.metrics.clone(),
         };
         self.metrics.upstream_connections[ConnectionKind::Pool].increment(1.0);
         made.load_script().await?;
+        *self.knowledge.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if self.knowledge.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lost| lost.checked_sub(1)).is_ok() {
+            self.metrics.reconnects[ConnectionKind::Pool].increment(1);
+        }
         if self.knowledge.engine.load().as_ref().as_ref() != Some(&engine) {
             let reply: Value =
                 cmd("COMMAND").query_async(&mut made.connection).await.map_err(|error| classify(&error))?;
@@ -193,7 +203,7 @@ impl Manager {
             return Err(UpstreamError::new(
                 Kind::Unfit,
                 format!(
-                    "inventory.cells is {}, but this namespace was begun with {known} cells ({key})",
+                    "inventory.cells is {}, but this namespace was begun with inventory.cells = {known} ({key})",
                     self.fitting.cells
                 ),
             ));
@@ -278,6 +288,9 @@ impl PoolConnection {
 
 impl Drop for PoolConnection {
     fn drop(&mut self) {
+        if self.broken {
+            self.knowledge.lost.fetch_add(1, Ordering::Relaxed);
+        }
         self.metrics.upstream_connections[ConnectionKind::Pool].decrement(1.0);
     }
 }

@@ -111,9 +111,11 @@ pub async fn greet(
     let mut out = BytesMut::new();
     let mut replies_due = 1;
     let version: &[u8] = if greeting.proto == Proto::Resp3 { b"3" } else { b"2" };
-    if let Some(password) = &target.password {
+    if target.password.is_some() || target.username.is_some() {
         let user = target.username.as_deref().unwrap_or("default");
-        write::request(&mut out, &[b"HELLO", version, b"AUTH", user.as_bytes(), password.expose().as_bytes()]);
+        // A user without a password (nopass) takes any.
+        let password = target.password.as_ref().map_or("", |password| password.expose());
+        write::request(&mut out, &[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()]);
     } else {
         write::request(&mut out, &[b"HELLO", version]);
     }

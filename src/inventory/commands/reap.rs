@@ -34,11 +34,12 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     Ok(Request::Operations(operations(count.min(SETTLE_MAX), context.tenant.cells)))
 }
 
-/// One for each cell, `count` reservations in all at the most.
+/// One for each cell, `count` reservations in all at the most. Of more cells than that each call takes others.
 pub fn operations(count: u64, cells: u16) -> Vec<ScriptOperation> {
     let (each, rest) = (count / u64::from(cells), count % u64::from(cells));
+    let first = fastrand::u16(..cells);
     (0..cells)
-        .map(|cell| (cell, each + u64::from(u64::from(cell) < rest)))
+        .map(|index| ((first + index) % cells, each + u64::from(u64::from(index) < rest)))
         .filter(|(_, count)| *count > 0)
         .map(|(cell, count)| {
             let mut script = ScriptArgs::new(b'X');
