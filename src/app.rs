@@ -123,12 +123,11 @@ pub async fn start(config: &Config) -> Result<Running, String> {
 }
 
 impl Running {
-    /// Ends in order: what is in flight is answered, then workers, admin, the managed upstream. `at_once`: no new request
-    /// is taken from now on; else clients may go on while they are at work, for three quarters of `drain_ms` or until
-    /// `hurry` is ready.
-    pub async fn stop(mut self, at_once: bool, hurry: impl Future<Output = ()>) {
+    /// Ends in order: what is in flight is answered, then workers, admin, the managed upstream. Clients may go on while they
+    /// are at work, for three quarters of `drain_ms` or until `hurry` is ready.
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
         let now = Instant::now();
-        let finish = if at_once { now } else { now + self.drain.mul_f64(0.75) };
+        let finish = now + self.drain.mul_f64(0.75);
         let end = now + self.drain;
         self.stop.send_replace(Some(StopBy { finish, end }));
         let workers = std::mem::take(&mut self.workers);
@@ -311,7 +310,7 @@ pub fn run(config: &Config) -> Result<(), String> {
         };
         signals.next().await;
         tracing::info!("stopping: answering what is in flight");
-        running.stop(false, signals.next()).await;
+        running.stop(signals.next()).await;
         Ok(())
     })
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{Conn, Redis, Reply, Sidecar, Stock, account, stock, until};
+use common::{Conn, Redis, Reply, SOON, Sidecar, Stock, account, stock, until};
 
 const CLOCK: &str = "test:clock";
 
@@ -243,4 +243,21 @@ fn in_real_time_another_sidecar_gives_back_what_a_killed_one_reserved() {
     maker.kill9();
     let all_back = Stock { available: 2, reserved: 0, committed: 0 };
     until("all stock is back", Duration::from_secs(10), || (untouched(&redis) == Some(all_back)).then_some(()));
+}
+
+#[test]
+fn the_reaper_comes_to_every_cell_however_few_it_takes_at_a_time() {
+    let redis = Redis::start();
+    let settings = ["inventory.cells=16", "inventory.reap_count=2", "inventory.reap_interval_ms=50"];
+    let sidecar = Sidecar::start(&redis.url(), &settings);
+    let mut conn = sidecar.conn();
+    for i in 0..64 {
+        conn.call(&format!("INV.SETSTOCK sku-{i} 1")).expect_ok();
+        conn.call(&format!("INV.RESERVE sku-{i} 1 PX 20")).text();
+    }
+    let mut upstream = redis.conn();
+    until("no reservation is open in any cell", SOON, || {
+        let open: i64 = (0..16).map(|cell| upstream.call(&format!("ZCARD inv1:{{default/{cell}}}:open")).int()).sum();
+        (open == 0).then_some(())
+    });
 }

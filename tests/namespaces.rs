@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Redis, Reply, Sidecar, stock};
+use common::{Redis, Reply, SOON, Sidecar, stock, until};
 
 fn pair(redis: &Redis) -> (Sidecar, Sidecar) {
     (
@@ -89,4 +89,23 @@ fn two_sidecars_of_one_namespace_are_one_inventory() {
     assert_eq!(two.conn().call("INV.RESERVE tee 1 ID order-1"), Reply::bulk(&id));
     two.conn().call(&format!("INV.COMMIT {id}")).expect_ok();
     one.conn().call(&format!("INV.COMMIT {id}")).expect_error("ALREADYCOMMITTED");
+}
+
+#[test]
+fn protection_is_told_right_after_the_upstream_lost_its_data() {
+    let redis = Redis::start();
+    let (one, other) = (Sidecar::start(&redis.url(), &[]), Sidecar::start(&redis.url(), &[]));
+    let (mut one, mut other) = (one.conn(), other.conn());
+    for sku in ["x", "y"] {
+        assert_eq!(one.call(&format!("INV.PROTECT {sku}")), Reply::Int(1));
+        until("the other sidecar knows", SOON, || (other.call(&format!("INV.ISPROTECTED {sku}")).int() == 1).then_some(()));
+    }
+    redis.conn().call("FLUSHALL").expect_ok();
+    // As many changes as there were before, so that a bare count of them would be the same.
+    for sku in ["a", "b"] {
+        assert_eq!(other.call(&format!("INV.PROTECT {sku}")), Reply::Int(1));
+    }
+    until("the first sidecar has forgotten and learnt", SOON, || {
+        (one.call("INV.ISPROTECTED x y a b") == Reply::Array([0, 0, 1, 1].map(Reply::Int).to_vec())).then_some(())
+    });
 }

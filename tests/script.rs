@@ -86,7 +86,7 @@ fn records_are_forgotten_when_their_time_is_over_and_a_reused_id_is_not() {
     script.results(100, "a", 1, "R one tok1 sku 1 1000 0 R two tok2 sku 1 1000 0 B one B two");
     redis.set_clock(CLOCK, NOW + 60_000);
     // `two` is free again and lives on; `one` is forgotten.
-    assert_eq!(script.results(100, "b", 1, "R two tok3 sku 2 1000 0 X x1 100"), vec![Reply::Int(1), Reply::Int(0)]);
+    assert_eq!(script.results(100, "b", 1, "R two tok3 sku 2 1000 0 X x1 100"), vec![Reply::Int(1), Reply::Array(vec![Reply::Int(0), Reply::Int(0)])]);
     let holds = script.conn.call_args(&["HKEYS", &keys::cell_keys("t", 0)[1]]);
     assert_eq!(holds.items(), [Reply::bulk("two")]);
     assert_eq!(script.stock("sku"), "8 2 0");
@@ -140,5 +140,20 @@ fn no_sku_is_taken_for_another_in_the_order_of_open_reservations() {
     for (index, sku) in ["1", "1:1", "11", "1:", ":1", "3:1", "1:000"].iter().enumerate() {
         let refusal = script.results(100, &format!("q{index}"), 1, &format!("R q{index} tok {sku} 1 10 0"));
         assert_eq!(refusal[0].items()[3], Reply::Int(100 + index as i64), "{sku}");
+    }
+}
+
+#[test]
+fn a_reaping_comes_to_every_sku_that_is_overdue_and_says_when_more_is_left() {
+    let redis = Redis::start();
+    let mut script = Script::new(&redis);
+    for i in 0..1200 {
+        script.results(100, &format!("b{i}"), 1, &format!("T t{i} sku{i} 1 ~ ~ R id{i} tok sku{i} 1 10 0"));
+    }
+    redis.set_clock(CLOCK, NOW + 10);
+    assert_eq!(script.results(5000, "x1", 1, "X x1 300")[0], Reply::Array(vec![Reply::Int(300), Reply::Int(1)]));
+    assert_eq!(script.results(5000, "x2", 1, "X x2 5000")[0], Reply::Array(vec![Reply::Int(900), Reply::Int(0)]));
+    for i in [0, 700, 1199] {
+        assert_eq!(script.stock(&format!("sku{i}")), "1 0 0");
     }
 }

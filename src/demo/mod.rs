@@ -122,7 +122,7 @@ async fn hold(options: &DemoOptions, config: &Config) -> Result<(), String> {
         interrupts.next().await;
         screen::print("");
     }
-    running.stop(true).await;
+    running.stop(std::future::ready(())).await;
     sold
 }
 
