@@ -20,6 +20,7 @@ mod tally;
 mod view;
 mod watch;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -62,9 +63,9 @@ fn config(options: &DemoOptions, data_dir: PathBuf) -> Config {
     "127.0.0.1:0".clone_into(&mut config.listen.tcp);
     "127.0.0.1:0".clone_into(&mut config.admin.listen);
     config.listen.clients_max = options.connections as usize + CLIENTS_BESIDE;
-    // The live view says by itself that Redis is away; a line between its pictures would tear it.
-    let (_, live) = screen::output();
-    if live { "error" } else { "warn" }.clone_into(&mut config.log.level);
+    // A line between its pictures would tear the live view, which says by itself when Redis is away; RUST_LOG beats it.
+    let torn = screen::output().1 && std::io::stderr().is_terminal();
+    if torn { "off" } else { "warn" }.clone_into(&mut config.log.level);
     config
 }
 

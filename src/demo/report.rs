@@ -99,7 +99,7 @@ pub(super) fn achieved(tally: &Tally, lines: &[Line], achieved: &Achieved, look:
     let told = Line::total(lines).told;
     let again: i64 = lines.iter().map(Line::taken_again).sum();
     let mut text = vec![format!(
-        "  {} {} in {:.1} s: {} /s of the {} that came\n            all settled after {:.1} s",
+        "  {} {} in {:.1} s: {} /s, where {} /s came\n            all settled after {:.1} s",
         name("buyers"),
         count(tally.served.get()),
         achieved.arrivals.as_secs_f64(),
@@ -218,7 +218,7 @@ mod tests {
         };
         let text = achieved(&tally, &[line(9_990, 10, 9_990, 0)], &done, Look::PLAIN);
         for words in [
-            "30,000 in 2.0 s: 15,000 /s of the 15,001 that came\n            all settled after 4.0 s",
+            "30,000 in 2.0 s: 15,000 /s, where 15,001 /s came\n            all settled after 4.0 s",
             "50 units: 20 expired, 30 rolled back\n            at least 40 of them others took",
             "1,000 operations in 40 round trips to Redis\n            25.0 at a time: 960 round trips saved (96 %)",
             "  INV.RESERVE              1     2.05 ms     2.05 ms",
