@@ -300,6 +300,7 @@ fn tasks(
 /// # Errors
 /// As [`start`].
 pub fn run(config: &Config) -> Result<(), String> {
+    raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     runtime.block_on(async {
@@ -313,6 +314,15 @@ pub fn run(config: &Config) -> Result<(), String> {
         running.stop(signals.next()).await;
         Ok(())
     })
+}
+
+/// A client is a descriptor, and many systems allow a process 1,024 of them until it asks for more.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// SIGTERM and SIGINT.

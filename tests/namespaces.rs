@@ -98,7 +98,9 @@ fn protection_is_told_right_after_the_upstream_lost_its_data() {
     let (mut one, mut other) = (one.conn(), other.conn());
     for sku in ["x", "y"] {
         assert_eq!(one.call(&format!("INV.PROTECT {sku}")), Reply::Int(1));
-        until("the other sidecar knows", SOON, || (other.call(&format!("INV.ISPROTECTED {sku}")).int() == 1).then_some(()));
+        until("the other sidecar knows", SOON, || {
+            (other.call(&format!("INV.ISPROTECTED {sku}")).int() == 1).then_some(())
+        });
     }
     redis.conn().call("FLUSHALL").expect_ok();
     // As many changes as there were before, so that a bare count of them would be the same.

@@ -86,7 +86,10 @@ fn records_are_forgotten_when_their_time_is_over_and_a_reused_id_is_not() {
     script.results(100, "a", 1, "R one tok1 sku 1 1000 0 R two tok2 sku 1 1000 0 B one B two");
     redis.set_clock(CLOCK, NOW + 60_000);
     // `two` is free again and lives on; `one` is forgotten.
-    assert_eq!(script.results(100, "b", 1, "R two tok3 sku 2 1000 0 X x1 100"), vec![Reply::Int(1), Reply::Array(vec![Reply::Int(0), Reply::Int(0)])]);
+    assert_eq!(
+        script.results(100, "b", 1, "R two tok3 sku 2 1000 0 X x1 100"),
+        vec![Reply::Int(1), Reply::Array(vec![Reply::Int(0), Reply::Int(0)])]
+    );
     let holds = script.conn.call_args(&["HKEYS", &keys::cell_keys("t", 0)[1]]);
     assert_eq!(holds.items(), [Reply::bulk("two")]);
     assert_eq!(script.stock("sku"), "8 2 0");

@@ -1,7 +1,7 @@
 //! What is this command and which way does it go? Pure: names and arguments in, a [`Route`] out; never does I/O.
 //!
-//! What is known of commands comes from the upstream's own COMMAND reply ([`table`]), corrected by one short list of
-//! exceptions ([`exceptions`]).
+//! What is known of commands comes from the upstream's own COMMAND reply ([`CommandTable`]), corrected by one short list of
+//! exceptions ([`exception`]).
 
 mod exceptions;
 mod table;
