@@ -2,8 +2,9 @@
 -- of the others those that are only taken from are read here; those that are added to come first, where an entry too many
 -- does no harm.
 local function write(command, key, list)
-  for from = 1, #list, 2 * PAGE do
-    call(command, key, unpack(list, from, math.min(from + 2 * PAGE - 1, #list)))
+  local n = #list
+  for from = 1, n, 2 * PAGE do
+    call(command, key, unpack(list, from, math.min(from + 2 * PAGE - 1, n)))
   end
 end
 
@@ -59,7 +60,8 @@ local function flush()
   write('HSET', KEY_HOLDS, holds_new)
   local changed, n = {}, 0
   for id in pairs(holds_changed) do
-    changed[n + 1], changed[n + 2] = id, hold_encode(holds[id])
+    changed[n + 1] = id
+    changed[n + 2] = hold_encode(holds[id])
     n = n + 2
   end
   write('HSET', KEY_HOLDS, changed)
@@ -67,7 +69,7 @@ local function flush()
     local s = stock[sku]
     call('HSET', KEY_STOCK, sku, format('%.0f %.0f %.0f', s.available, s.reserved, s.committed))
   end
-  for key in pairs(ops_new) do call('HSET', KEY_OPS, key, pack(ops[key])) end
+  for key in pairs(ops_new) do call('HSET', KEY_OPS, key, cmsgpack.pack(ops[key])) end
   if protected then flush_protected() end
 
   write('ZREM', KEY_OPEN, open_remove)

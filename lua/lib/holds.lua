@@ -1,11 +1,13 @@
 -- Reservations by id, their places in `open`, and expiry.
 --
--- A record is the msgpack of: state, sku, quantity, made, expires, forget (unix ms; 0 while open), token of the
--- reserve, token of the commit, reference. States: o open, c committed, r rolled back, x expired.
+-- A record is "state quantity made expires forget token commit-token length:sku:reference": times in unix ms, forget 0
+-- while open, '-' for no commit token, length the SKU's. States: o open, c committed, r rolled back, x expired.
 -- A reservation holds stock while its state is o, also when it is overdue; giving back and leaving o are one step.
 local holds = {}           -- id -> record as a table, a string not decoded yet, or false
 local holds_changed = {}   -- id -> true
-local holds_new, open_add, ended_add = {}, {}, {}  -- lists for HSET and ZADD, as they are made
+-- Lists for HSET and ZADD, as they are made, and how long they are (`#` searches for the end).
+local holds_new, open_add, ended_add = {}, {}, {}
+local holds_new_n, open_add_n, ended_add_n = 0, 0, 0
 local open_removed = {}    -- member of `open` -> true
 local ended_removed = {}   -- member of `ended` -> true
 local ended_touched = {}   -- member of `ended` -> true: this call adds it
@@ -14,28 +16,6 @@ local due_exact = {}       -- sku -> true: read its soonest expiry anew after th
 local soonest_known = {}   -- sku -> expiry of the soonest open reservation or false; dropped when that may change
 local settled = {}         -- sku -> true: nothing overdue is left
 local expired_count = 0
-
-local function hold_decode(bytes)
-  if not bytes then return false end
-  local state, sku, quantity, made, expires, forget, token, commit_token, reference = unpack_record(bytes)
-  return { state = state, sku = sku, quantity = quantity, made = made, expires = expires, forget = forget,
-    token = token, commit_token = commit_token, reference = reference }
-end
-
-local function hold_encode(h)
-  return pack(h.state, h.sku, h.quantity, h.made, h.expires, h.forget, h.token, h.commit_token, h.reference)
-end
-
-local function holds_read(ids)
-  for from = 1, #ids, PAGE do
-    local to = math.min(from + PAGE - 1, #ids)
-    local records = call('HMGET', KEY_HOLDS, unpack(ids, from, to))
-    for i = from, to do
-      local id = ids[i]
-      if holds[id] == nil then holds[id] = hold_decode(records[i - from + 1]) end
-    end
-  end
-end
 
 -- `open` sorts by bytes: a SKU's members stand together (its length in front, so that no SKU is another's beginning),
 -- the soonest expiry first.
@@ -58,23 +38,75 @@ local function open_time(ms)
   return text
 end
 
+local function hold_decode(bytes)
+  if not bytes then return false end
+  local state, quantity, made, expires, forget, token, commit_token, length, at =
+    match(bytes, '^(%a) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+):()')
+  length = number(length)
+  return { state = state, sku = sub(bytes, at, at + length - 1), quantity = number(quantity), made = number(made),
+    expires = number(expires), forget = number(forget), token = token, commit_token = commit_token,
+    reference = sub(bytes, at + length + 1) }
+end
+
+local whole_numbers = {} -- as text
+local function whole(value)
+  local text = whole_numbers[value]
+  if not text then
+    text = format('%.0f', value)
+    whole_numbers[value] = text
+  end
+  return text
+end
+
+local made_now = {} -- expires -> that part of a record that is made now
+local function record_times(expires)
+  local text = made_now[expires]
+  if not text then
+    text = ' ' .. whole(now) .. ' ' .. whole(expires) .. ' 0 '
+    made_now[expires] = text
+  end
+  return text
+end
+
+local function hold_encode(h)
+  return h.state .. ' ' .. whole(h.quantity) .. ' ' .. whole(h.made) .. ' ' .. whole(h.expires) .. ' ' .. whole(h.forget)
+    .. ' ' .. h.token .. ' ' .. h.commit_token .. ' ' .. open_prefix(h.sku) .. h.reference
+end
+
+local function holds_read(ids)
+  for from = 1, #ids, PAGE do
+    local to = math.min(from + PAGE - 1, #ids)
+    local records = call('HMGET', KEY_HOLDS, unpack(ids, from, to))
+    for i = from, to do
+      local id = ids[i]
+      if holds[id] == nil then holds[id] = hold_decode(records[i - from + 1]) end
+    end
+  end
+end
+
 local function open_set(id, sku, expires)
-  local member, n, earliest = open_prefix(sku) .. open_time(expires) .. id, #open_add, due_earlier[sku]
-  open_add[n + 1], open_add[n + 2] = '0', member
-  open_removed[member] = nil
-  soonest_known[sku] = nil
+  local member, n, earliest = open_prefix(sku) .. open_time(expires) .. id, open_add_n, due_earlier[sku]
+  open_add[n + 1] = '0'
+  open_add[n + 2] = member
+  open_add_n = n + 2
+  -- To store nil where nothing is would make room for it.
+  if open_removed[member] then open_removed[member] = nil end
+  if soonest_known[sku] ~= nil then soonest_known[sku] = nil end
   if not earliest or expires < earliest then due_earlier[sku] = expires end
 end
 
 local function open_unset(id, h)
   open_removed[open_prefix(h.sku) .. open_time(h.expires) .. id] = true
-  soonest_known[h.sku] = nil
+  if soonest_known[h.sku] ~= nil then soonest_known[h.sku] = nil end
 end
 
 local function ended_set(member, forget)
-  local n = #ended_add
-  ended_add[n + 1], ended_add[n + 2] = forget, member
-  ended_removed[member], ended_touched[member] = nil, true
+  local n = ended_add_n
+  ended_add[n + 1] = whole(forget)
+  ended_add[n + 2] = member
+  ended_add_n = n + 2
+  ended_touched[member] = true
+  if ended_removed[member] then ended_removed[member] = nil end
 end
 
 -- From here on the reservation holds no stock.
@@ -172,7 +204,7 @@ local function soonest(sku)
   until best or #page < 16
   if due_earlier[sku] and (not best or due_earlier[sku] < best) then
     -- One that this call added may be the soonest, if it was not taken away again.
-    for i = 2, #open_add, 2 do
+    for i = 2, open_add_n, 2 do
       local member = open_add[i]
       if sub(member, 1, #prefix) == prefix and not open_removed[member] then
         local expires = tonumber(sub(member, time_from, time_to))

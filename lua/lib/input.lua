@@ -23,13 +23,25 @@
 -- Order  all that can fail is read before the first write (lib/flush.lua), so an error leaves all as it was.
 -- Locals are found faster than globals.
 local KEYS, ARGV, unpack, tonumber, ipairs, pairs, type = KEYS, ARGV, unpack, tonumber, ipairs, pairs, type
-local call, sub, format, pack, unpack_record = redis.call, string.sub, string.format, cmsgpack.pack, cmsgpack.unpack
+local call, sub, match, format = redis.call, string.sub, string.match, string.format
 local KEY_STOCK, KEY_HOLDS, KEY_OPEN, KEY_DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local KEY_ENDED, KEY_OPS, KEY_PROTECTED, KEY_META = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local remember_ms, ops_memory_ms, settle_left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local batch, attempt = 'f' .. ARGV[4], tonumber(ARGV[5])
 local letters = ARGV[6]
 local FIRST_OPERATION = 7
+
+-- The number that a text of the sidecar's is; most of a batch share theirs, and to convert one costs as much as to decide
+-- on it.
+local numbers = {}
+local function number(text)
+  local value = numbers[text]
+  if not value then
+    value = tonumber(text)
+    numbers[text] = value
+  end
+  return value
+end
 
 local NUMBER_MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
 local PAGE = 500                    -- members read or written by one command (Lua unpacks 8,000 at most)

@@ -9,7 +9,7 @@ local function ops_read(keys)
     local results = call('HMGET', KEY_OPS, unpack(keys, from, to))
     for i = from, to do
       local bytes = results[i - from + 1]
-      ops[keys[i]] = bytes and unpack_record(bytes) or false
+      ops[keys[i]] = bytes and cmsgpack.unpack(bytes) or false
     end
   end
 end

@@ -3,7 +3,7 @@ local stock, stock_changed = {}, {}
 
 local function stock_decode(text)
   if not text then return false end
-  local available, reserved, committed = string.match(text, '^(-?%d+) (%d+) (%d+)$')
+  local available, reserved, committed = match(text, '^(-?%d+) (%d+) (%d+)$')
   return { available = tonumber(available), reserved = tonumber(reserved), committed = tonumber(committed) }
 end
 

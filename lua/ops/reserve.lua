@@ -4,7 +4,7 @@
 --   1 reserved (or reserved before by the same id) · { word } · { 'INSUFFICIENTSTOCK', asked, available, retry_ms or -1 }
 OPERATIONS.R = { arity = 6, id = 1, sku = 3, run = function(first)
   local id, token, sku = ARGV[first], ARGV[first + 1], ARGV[first + 2]
-  local quantity, ttl_ms, made_ms = tonumber(ARGV[first + 3]), tonumber(ARGV[first + 4]), tonumber(ARGV[first + 5])
+  local quantity, ttl_ms, made_ms = number(ARGV[first + 3]), number(ARGV[first + 4]), number(ARGV[first + 5])
   local h = hold_of(id)
   if h then
     if h.sku ~= sku or h.quantity ~= quantity then return { 'CONFLICT' } end
@@ -22,10 +22,12 @@ OPERATIONS.R = { arity = 6, id = 1, sku = 3, run = function(first)
   s.available, s.reserved = s.available - quantity, s.reserved + quantity
   stock_changed[sku] = true
   if holds[id] then ended_removed['h' .. id] = true end -- a forgotten record gives way
-  local expires, n = now + ttl_ms, #holds_new
-  local record = pack('o', sku, quantity, now, expires, 0, token, '', '')
+  local expires, n = now + ttl_ms, holds_new_n
+  local record = 'o ' .. ARGV[first + 3] .. record_times(expires) .. token .. ' - ' .. open_prefix(sku)
   holds[id] = record
-  holds_new[n + 1], holds_new[n + 2] = id, record
+  holds_new[n + 1] = id
+  holds_new[n + 2] = record
+  holds_new_n = n + 2
   open_set(id, sku, expires)
   return 1
 end }
