@@ -26,6 +26,9 @@ use tokio::time::Instant;
 
 /// A start waits so long for the upstream to say that it cannot serve; one that is slower is met later.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// Clients' ids begin here, far above the upstream's own: an id that a client was given must never name another's connection
+/// there (CLIENT KILL, CLIENT UNBLOCK).
+const CLIENT_IDS_FROM: u64 = 1 << 40;
 /// See [`Metrics::run_upkeep`].
 const UPKEEP: Duration = Duration::from_secs(1);
 /// For tests alone: the upstream key that holds the script's time, unix ms, in place of the upstream's clock.
@@ -231,13 +234,14 @@ fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: On
         marks: Arc::default(),
         metrics: metrics.clone(),
         operations: metrics.operations(&inventory.namespace),
-        client_ids: Arc::new(AtomicU64::new(1)),
+        client_ids: Arc::new(AtomicU64::new(CLIENT_IDS_FROM)),
         reaper: Some((
             ReaperSettings {
                 reap_interval: Duration::from_millis(inventory.reap_interval_ms),
                 reap_count: inventory.reap_count as u64,
                 protected_refresh: Duration::from_millis(inventory.protected_refresh_ms),
                 cells: inventory.cells,
+                patience: Duration::from_millis(inventory.operation_deadline_ms * 2),
             },
             on_round,
         )),

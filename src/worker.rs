@@ -147,7 +147,7 @@ async fn work(
 async fn quiet(context: &SessionContext, sessions: &Sessions) {
     let (mut seen, mut since) = (context.requests.get(), Instant::now());
     loop {
-        let busy = sessions.borrow().values().any(|replies| replies.waiting() > 0 || replies.unsent_bytes() > 0);
+        let busy = sessions.borrow().values().any(|replies| replies.is_busy());
         if busy || context.requests.get() != seen {
             (seen, since) = (context.requests.get(), Instant::now());
         }

@@ -480,3 +480,99 @@ fn an_upstream_absent_at_start_leaves_the_sidecar_alive_not_ready_and_it_recover
     assert_eq!(conn.call("GET k"), Reply::NilBulk);
     assert!(sidecar.is_running());
 }
+
+#[test]
+fn an_element_is_not_popped_for_a_client_that_is_gone_whatever_it_sent_behind() {
+    for behind in [b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\n".to_vec(), b"*2\r\n$9\r\nINV.STOCK\r\n$1\r\nx\r\n".repeat(4000)] {
+        let redis = Redis::start();
+        let sidecar = Sidecar::start(&redis.url(), &[]);
+        let mut upstream = redis.conn();
+        let mut conn = sidecar.conn();
+        conn.send(b"*3\r\n$5\r\nBLPOP\r\n$1\r\nq\r\n$1\r\n0\r\n");
+        until("the client waits", SOON, || {
+            (upstream.call("INFO clients").text().contains("blocked_clients:1")).then_some(())
+        });
+        conn.send(&behind);
+        drop(conn);
+        until("nobody waits", SOON, || {
+            (upstream.call("INFO clients").text().contains("blocked_clients:0")).then_some(())
+        });
+        assert_eq!(upstream.call("RPUSH q element"), Reply::Int(1));
+        assert_eq!(upstream.call("LLEN q"), Reply::Int(1));
+    }
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_large_request_leaves_nothing_behind() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=3"]);
+    for _ in 0..10 {
+        let mut conn = sidecar.conn();
+        conn.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10000000\r\n");
+        conn.send(&vec![b'x'; 100_000]);
+        drop(conn);
+        // Each of them needs one of the three; the next can have it soon.
+        until("a connection is free again", SOON, || sidecar.conn().call("MULTI").is_ok().then_some(()));
+    }
+    assert!(redis.conn().call("GET k").is_nil());
+    let mut upstream = redis.conn();
+    until("no connection is left over", SOON, || {
+        (upstream.call("CLIENT LIST").text().lines().count() <= 7).then_some(())
+    });
+}
+
+#[test]
+fn a_large_request_that_breaks_off_keeps_the_replies_before_it() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["session.request_stream_bytes=65536"]);
+    let mut conn = sidecar.conn();
+    conn.send(
+        b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n",
+    );
+    conn.send(&vec![b'x'; 100_000]);
+    conn.send(b"??");
+    conn.expect(b":1\r\n:2\r\n");
+    let rest = conn.rest_of_line();
+    assert!(rest.starts_with('-'), "{rest}");
+    assert!(redis.conn().call("GET k").is_nil());
+}
+
+#[test]
+fn an_operation_is_answered_also_where_the_lost_script_cannot_be_loaded_again() {
+    let redis = Redis::start();
+    let proxy = FaultProxy::start(&redis.addr());
+    let sidecar = Sidecar::start(&proxy.url(), &["inventory.operation_deadline_ms=1000"]);
+    sidecar.conn().call("INV.SETSTOCK sku 10").expect_ok();
+    proxy.arm("SCRIPT", Fault::Stall, 2);
+    redis.conn().call("SCRIPT FLUSH").expect_ok();
+    let mut conn = sidecar.conn();
+    until("the inventory serves again", SOON, || conn.call("INV.RESERVE sku 1").text().starts_with("0-").then_some(()));
+}
+
+#[test]
+fn an_upstream_that_is_lost_while_nobody_uses_it_makes_no_outcome_uncertain() {
+    let mut redis = Redis::start();
+    let sidecar =
+        Sidecar::start(&redis.url(), &["inventory.operation_deadline_ms=300", "inventory.reap_interval_ms=1000"]);
+    let mut conn = sidecar.conn();
+    conn.call("INV.SETSTOCK sku 10").expect_ok();
+    redis.kill9();
+    until("the sidecar has seen it", SOON, || {
+        (sidecar.http("/metrics").1.contains("upstream_connections{kind=\"pool\"} 0")).then_some(())
+    });
+    conn.call("INV.RESERVE sku 1").expect_error("UNAVAILABLE");
+}
+
+#[test]
+fn a_stopping_sidecar_does_not_wait_for_a_client_that_may_wait_for_ever() {
+    let redis = Redis::start();
+    let mut sidecar = Sidecar::start(&redis.url(), &["sidecar.drain_ms=600000"]);
+    let mut conn = sidecar.conn();
+    conn.send(b"*3\r\n$5\r\nBLPOP\r\n$1\r\nq\r\n$1\r\n0\r\n");
+    let mut upstream = redis.conn();
+    until("the client waits", SOON, || {
+        (upstream.call("INFO clients").text().contains("blocked_clients:1")).then_some(())
+    });
+    sidecar.terminate();
+    assert!(sidecar.wait().success());
+}

@@ -582,3 +582,43 @@ fn tracking_invalidates_what_another_client_changed() {
     one.call("CLIENT TRACKING OFF").expect_ok();
     assert_eq!(one.call("GET k"), Reply::bulk("1"));
 }
+
+#[test]
+fn what_the_sidecar_refuses_inside_multi_aborts_the_transaction() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for refused in ["WAIT 0 0", "INV.STOCK sku", "SCRIPT DEBUG YES", "PSYNC ? -1"] {
+        let mut conn = sidecar.conn();
+        let replies =
+            conn.pipeline(&[words("MULTI"), words("SET k v"), words(refused), words("SET k2 v"), words("EXEC")]);
+        replies[2].expect_error("ERR");
+        replies[4].expect_error("EXECABORT");
+        assert!(redis.conn().call("GET k").is_nil(), "{refused}");
+        // And the connection goes on.
+        assert!(conn.call("INV.ADDSTOCK sku 1").int() > 0);
+    }
+}
+
+#[test]
+fn a_hello_that_is_only_queued_changes_no_protocol() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    for line in ["MULTI", "HELLO 3", "DISCARD"] {
+        conn.call(line);
+    }
+    conn.exchange(b"*2\r\n$7\r\nINV.GET\r\n$3\r\n0-x\r\n", b"$-1\r\n");
+}
+
+#[test]
+fn select_takes_a_number_as_redis_does() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for text in ["+1", "01", "-0", " 1", "1 ", "x", "-1", "99", "16", "15", "0"] {
+        let request = encode(&["SELECT", text]);
+        let (mut through, mut direct) = (sidecar.conn(), redis.conn());
+        through.send(&request);
+        direct.send(&request);
+        assert_eq!(through.raw(), direct.raw(), "{text:?}");
+    }
+}

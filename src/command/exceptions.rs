@@ -57,13 +57,17 @@ fn exactly(args: &Args<'_>, len: usize, local: Local) -> Route {
 }
 
 fn stream_read(args: &Args<'_>) -> Route {
-    // BLOCK is an option, and options end at STREAMS; XREADGROUP's group and consumer may bear any name.
-    let mut index = if args.is(0, "XREADGROUP") && args.is(1, "GROUP") { 4 } else { 1 };
+    // BLOCK is an option, and options end at STREAMS; a group and its consumer may bear any name.
+    let mut index = 1;
     while index < args.len() && !args.is(index, "STREAMS") {
         if args.is(index, "BLOCK") {
             return Route::Pin(Pin::Blocking);
         }
-        index += if args.is(index, "COUNT") { 2 } else { 1 };
+        index += match () {
+            () if args.is(index, "COUNT") => 2,
+            () if args.is(index, "GROUP") => 3,
+            () => 1,
+        };
     }
     Route::Link
 }

@@ -166,6 +166,8 @@ mod tests {
             ("XREAD COUNT 1 block 0 STREAMS s 0", Route::Pin(Pin::Blocking)),
             ("XREADGROUP GROUP g c BLOCK 5 STREAMS s >", Route::Pin(Pin::Blocking)),
             ("XREAD STREAMS block 0", Route::Link),
+            ("XREADGROUP COUNT 1 GROUP STREAMS c BLOCK 0 STREAMS s >", Route::Pin(Pin::Blocking)),
+            ("XREADGROUP GROUP BLOCK BLOCK COUNT 1 STREAMS s >", Route::Link),
             ("SUBSCRIBE c", Route::Pin(Pin::Stream)),
             ("MONITOR", Route::Pin(Pin::Stream)),
             ("CLIENT REPLY OFF", Route::Pin(Pin::Stream)),

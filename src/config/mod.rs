@@ -171,8 +171,8 @@ tables! {
     }
     /// `[managed]`: the upstream that the sidecar runs itself.
     managed: Managed {
-        /// How often its append-only file is flushed to the disk.
-        appendfsync: AppendFsync = AppendFsync::Everysec;
+        /// When its append-only file is flushed to the disk: before each answer, unless somebody chooses to lose some.
+        appendfsync: AppendFsync = AppendFsync::Always;
     }
     /// `[log]`: what the sidecar says of itself.
     log: Log {

@@ -60,7 +60,8 @@ words! {
     }
     /// `managed.appendfsync`: how often the append-only file is flushed to the disk.
     pub enum AppendFsync {
-        /// Once a second: a crash of the machine loses up to a second.
+        /// Once a second: a crash of the machine loses about a second; while a flush lags the server answers up to two
+        /// seconds before it writes, so its own crash may lose as much.
         Everysec = "everysec",
         /// Before each answer.
         Always = "always",

@@ -33,6 +33,9 @@ const OPS_MEMORY: Duration = Duration::from_secs(60 * 60);
 const REFUSED_MAX: u32 = 4;
 /// The first pause after such a refusal; it doubles.
 const REFUSED_PAUSE: Duration = Duration::from_millis(25);
+/// Arguments of a batch's operations: one of a thousand SKUs takes the upstream some milliseconds, and one call must not
+/// take it many of them.
+const BATCH_ARGS_MAX: usize = 2048;
 /// Operations looked at for one batch, as a multiple of what it may hold: those of clients that must wait are stepped over.
 const LOOK_AHEAD: usize = 4;
 
@@ -226,16 +229,21 @@ impl Batcher {
         }
         state.next_batch += 1;
         let (id, mut batch, mut held) = (state.next_batch, Vec::new(), VecDeque::new());
-        let mut look = self.limits.batch_ops_max * LOOK_AHEAD;
+        let (mut look, mut args) = (self.limits.batch_ops_max * LOOK_AHEAD, 0);
         while batch.len() < self.limits.batch_ops_max && look > 0 {
             let Some(job) = state.queue.pop_front() else { break };
             look -= 1;
+            if !batch.is_empty() && args + job.operation.args.len() > BATCH_ARGS_MAX {
+                state.queue.push_front(job);
+                break;
+            }
             match &job.client {
                 Some(client) if !client.may_join_batch(id) => held.push_back(job),
                 client => {
                     if let Some(client) = client {
                         client.join_batch(id);
                     }
+                    args += job.operation.args.len();
                     batch.push(job);
                 }
             }
@@ -357,6 +365,8 @@ struct Sending {
     refused: u32,
     /// Failures to connect so far.
     unconnected: u32,
+    /// Connections lost so far.
+    lost: u32,
 }
 
 fn reply(ticket: Ticket, proto: Proto, outcome: &Outcome) {
@@ -387,7 +397,7 @@ async fn dispatch(batcher: Rc<Batcher>) {
 /// Sends the batch until each of its operations is answered.
 async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>) {
     let _place = InFlight(Rc::clone(&batcher));
-    let mut sending = Sending { batch: token(), attempt: 0, refused: 0, unconnected: 0 };
+    let mut sending = Sending { batch: token(), attempt: 0, refused: 0, unconnected: 0, lost: 0 };
     while !jobs.is_empty() {
         jobs = expire_jobs(&batcher, jobs);
         let Some(earliest) = jobs.iter().map(|job| job.deadline).min() else { break };
@@ -463,6 +473,11 @@ async fn attempt(
     sending: &mut Sending,
     earliest: Instant,
 ) -> Vec<Job> {
+    if connection.is_closed() {
+        // It was lost while nobody used it: nothing is sent, so nothing becomes unknown.
+        connection.give_up();
+        return jobs;
+    }
     sending.attempt += 1;
     let groups = by_cell(&jobs);
     let pipeline = batcher.pipeline(&jobs, &groups, sending, connection.sha());
@@ -486,6 +501,11 @@ async fn attempt(
                 if error.kind == Kind::Timeout { ErrorKind::Timeout } else { ErrorKind::Io },
             );
             jobs.iter_mut().for_each(|job| job.unknown = true);
+            // The first time at once; an upstream that closes every time is not to be stormed.
+            if sending.lost > 0 {
+                sleep_until(earliest.min(Instant::now() + (batcher.pause)(sending.lost))).await;
+            }
+            sending.lost += 1;
             return jobs;
         }
     };
@@ -521,7 +541,7 @@ async fn attempt(
             }
         }
     }
-    if load && connection.load_script().await.is_err() {
+    if load && !matches!(timeout_at(patience, connection.load_script()).await, Ok(Ok(()))) {
         connection.give_up();
     }
     if let Some(pause) = pause {

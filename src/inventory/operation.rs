@@ -20,6 +20,13 @@ impl ScriptArgs {
         args
     }
 
+    /// How many, the letter among them.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "there is always a letter")]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     /// The operation's letter.
     #[must_use]
     pub fn letter(&self) -> u8 {

@@ -8,7 +8,7 @@ use super::reply::Outcome;
 use crate::metrics::{Operation, Status};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How often, and how much at a time.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct ReaperSettings {
     pub protected_refresh: Duration,
     /// Cells of the namespace.
     pub cells: u16,
+    /// Longer than any operation may take.
+    pub patience: Duration,
 }
 
 /// Runs until it is dropped. `on_round` hears after each reaping whether the upstream answered, or the words of its refusal.
@@ -29,7 +31,12 @@ pub async fn reap(batcher: Rc<Batcher>, settings: ReaperSettings, on_round: impl
         let (mut again, mut refused) = (false, None);
         // As many for each cell: how many there are must not slow any of them.
         for operation in reap_operations(settings.reap_count * u64::from(settings.cells), settings.cells) {
-            match batcher.run(operation).await {
+            // An operation is answered by its deadline; a round that is not must not keep the sidecar ready.
+            let Ok(outcome) = timeout(settings.patience, batcher.run(operation)).await else {
+                on_round(Err("the upstream does not answer".to_owned()));
+                continue;
+            };
+            match outcome {
                 Outcome::Reaped { more, .. } => again |= more,
                 Outcome::Refused(refusal) => refused = Some(refusal),
                 _ => {}
@@ -56,7 +63,8 @@ pub async fn refresh_marks(batcher: Rc<Batcher>, settings: ReaperSettings) {
             args.push_number(asked_with);
             let operation =
                 ScriptOperation { operation: Operation::IsProtected, cell, args, expect: Expect::MarkedList };
-            if let Outcome::MarkedList { version, skus } = batcher.run(operation).await {
+            if let Ok(Outcome::MarkedList { version, skus }) = timeout(settings.patience, batcher.run(operation)).await
+            {
                 batcher.marks().listed(cell, asked_with, version, skus, asked);
             }
         }

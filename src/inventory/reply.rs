@@ -206,6 +206,17 @@ impl Outcome {
     /// The outcome of a request whose parts went to several cells.
     #[must_use]
     pub fn merge(parts: Vec<Self>) -> Self {
+        let refused = parts.iter().any(|part| matches!(part, Self::Refused(_)));
+        let effect = |part: &Self| {
+            matches!(part, Self::Marked { .. } | Self::Reaped { .. }) || part.status() == Status::Uncertain
+        };
+        if refused && parts.iter().any(effect) {
+            // Some of it may have happened: whatever refused the rest is not the whole truth.
+            return Self::Refused(Refusal::new(
+                Status::Uncertain,
+                "a part of it happened and a part did not, for its SKUs live in several cells; send the same again",
+            ));
+        }
         let mut merged: Option<Self> = None;
         for part in parts {
             merged = Some(match (merged, part) {

@@ -37,6 +37,7 @@ pub struct ReplyQueue {
     closed: Cell<bool>,
     overflowed: Cell<bool>,
     broken: Cell<bool>,
+    may_wait_for_ever: Cell<bool>,
     /// The inventory batch that has operations of this client in flight, and how many: see the batcher.
     batch: Cell<(u64, usize)>,
 }
@@ -51,6 +52,7 @@ impl ReplyQueue {
             closed: Cell::new(false),
             overflowed: Cell::new(false),
             broken: Cell::new(false),
+            may_wait_for_ever: Cell::new(false),
             batch: Cell::new((0, 0)),
         })
     }
@@ -99,6 +101,29 @@ impl ReplyQueue {
     pub fn unsent_bytes(&self) -> usize {
         let inner = self.inner.borrow();
         inner.out.len() + inner.held_bytes
+    }
+
+    /// Bytes that could be written now, did the client take them.
+    #[must_use]
+    pub fn ready_bytes(&self) -> usize {
+        self.inner.borrow().out.len()
+    }
+
+    /// Requests whose reply is not ready to be written: they wait, or stand behind one that does.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.inner.borrow().slots.len()
+    }
+
+    /// Whether what the client waits for may never come (a blocking command): a stopping sidecar does not wait for it.
+    pub fn set_may_wait_for_ever(&self, may: bool) {
+        self.may_wait_for_ever.set(may);
+    }
+
+    /// Does the client wait for something that must come?
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.ready_bytes() > 0 || (self.waiting() > 0 && !self.may_wait_for_ever.get())
     }
 
     /// The client went over its limit: close it.

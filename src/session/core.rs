@@ -94,7 +94,7 @@ pub(super) struct Core {
     pub phase: Phase,
     pub link: Option<SharedLink>,
     pub pin: Option<PinnedLink>,
-    /// The last request on the pinned connection may wait in the upstream.
+    /// A request on the pinned connection may wait in the upstream.
     pub pin_blocking: bool,
     pub stage: Stage,
     pub wait: Option<Wait>,
@@ -125,6 +125,8 @@ impl Core {
                 return false;
             }
             self.lane = lane;
+            self.pin_blocking = false;
+            self.replies.set_may_wait_for_ever(false);
         }
         true
     }

@@ -23,7 +23,7 @@ impl Core {
             self.phase = Phase::Finishing;
             return Step::Done;
         }
-        if self.replies.waiting() >= self.context.settings.pipeline_max || !self.has_room(cx) {
+        if self.replies.queued() >= self.context.settings.pipeline_max || !self.has_room(cx) {
             return Step::Blocked;
         }
         if self.pin.is_some() {

@@ -50,7 +50,7 @@ impl Core {
             return Step::Blocked;
         }
         self.count(Route::Local);
-        let index = std::str::from_utf8(index).ok().and_then(|index| index.parse::<i32>().ok());
+        let index = strict_integer(index);
         match index.map(u32::try_from) {
             None => self.replies.push(b"-ERR value is not an integer or out of range\r\n"),
             Some(Err(_)) => self.replies.push(b"-ERR DB index is out of range\r\n"),
@@ -131,6 +131,12 @@ fn with_id(hello: &Bytes, id: u64) -> BytesMut {
         _ => out.extend_from_slice(hello),
     }
     out
+}
+
+/// As Redis reads an integer: no `+`, no leading zero, no `-0`.
+fn strict_integer(text: &[u8]) -> Option<i32> {
+    let integer = std::str::from_utf8(text).ok()?.parse::<i32>().ok()?;
+    (itoa::Buffer::new().format(integer).as_bytes() == text).then_some(integer)
 }
 
 /// As Redis checks names: no blanks, nothing that would break CLIENT LIST.

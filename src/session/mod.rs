@@ -90,8 +90,11 @@ impl Session {
             }
             if self.core.replies.broken_off() || self.core.context.closing.get() {
                 self.core.phase = Phase::Finishing;
+                if self.core.waits_for_ever() && self.core.replies.ready_bytes() == 0 {
+                    return Poll::Ready(Ok(()));
+                }
             }
-            let mut progress = self.core.poll_wait(cx);
+            let mut progress = self.core.poll_wait(cx) | self.core.end_broken_stream();
             progress |= self.take_unread(cx);
             progress |= self.write(cx)?;
             if self.is_over() {
@@ -112,7 +115,7 @@ impl Session {
         match core.phase {
             Phase::Open => false,
             Phase::Ended => owes_nothing && core.wait.is_none() && !self.blocked,
-            Phase::Finishing => owes_nothing,
+            Phase::Finishing => owes_nothing && (core.wait.is_none() || core.replies.broken_off()),
         }
     }
 
@@ -149,9 +152,16 @@ impl Session {
         let core = &self.core;
         core.phase == Phase::Open
             && core.wait.is_none()
-            && (!self.blocked || self.unread.len() < BLOCKED_BYTES_MAX)
+            && !matches!(core.stage, Stage::Broken(_))
+            && (!self.blocked || self.unread.len() < self.blocked_bytes_max())
             && core.replies.unsent_bytes() <= core.context.settings.output_pause_bytes
             && core.has_room(cx)
+    }
+
+    /// Behind a command that may wait for ever more is read: only reading tells that the client is gone, and the command
+    /// must not take an element for a client that is.
+    fn blocked_bytes_max(&self) -> usize {
+        if self.core.pin_blocking { self.core.context.settings.output_pause_bytes } else { BLOCKED_BYTES_MAX }
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
@@ -164,7 +174,7 @@ impl Session {
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         let bytes = buf.filled();
         if bytes.is_empty() {
-            if self.core.ends_at_once() {
+            if self.core.ends_at_once() || matches!(self.core.stage, Stage::Forward | Stage::Broken(_)) {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             self.core.phase = Phase::Ended;
@@ -206,8 +216,10 @@ impl Session {
 
     /// The next frame, or the next bytes of a large one. None: more bytes are needed, or it must wait.
     fn take_next(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
-        if !matches!(self.core.stage, Stage::Frames) {
-            return self.take_streamed(cx, bytes);
+        match self.core.stage {
+            Stage::Frames => {}
+            Stage::Broken(_) => return None,
+            Stage::Forward | Stage::Drop(_) => return self.take_streamed(cx, bytes),
         }
         let (step, len) = match self.scanner.scan(bytes) {
             Ok(Some(frame)) => {
@@ -224,7 +236,7 @@ impl Session {
             Ok(None) => {
                 let pending = self.scanner.pending();
                 let large = pending.bytes_at_least > self.core.context.settings.request_stream_bytes;
-                if !large || pending.args_complete == 0 {
+                if !large {
                     return None;
                 }
                 (self.core.begin_stream(cx, bytes, self.scanner.args()), 0)
@@ -253,9 +265,7 @@ impl Session {
                 (streamed.take > 0 || streamed.done).then_some(streamed.take)
             }
             Err(error) => {
-                // Part of the frame went upstream: that connection cannot be used for anything else.
-                self.core.pin = None;
-                self.core.protocol_error(&error.to_reply());
+                self.core.stage = Stage::Broken(error.to_reply());
                 None
             }
         }

@@ -1,6 +1,6 @@
 //! A client with a connection of its own, which it keeps for its life; and requests too large to be kept, which need one.
 
-use super::core::{Core, Lane, Step};
+use super::core::{Core, Lane, Phase, Step};
 use crate::command::{Args, Pin, Route, route};
 use crate::metrics::{ErrorKind, Route as RouteLabel};
 use crate::resp::{ArgRange, Proto, write};
@@ -16,12 +16,17 @@ pub(super) enum Stage {
     /// The rest of a large frame goes to the pinned connection.
     Forward,
     /// The rest of a large frame is dropped; then this is the reply.
-    Drop(Bytes),
+    Drop(&'static [u8]),
+    /// A large frame broke off in the middle: when the replies before it are here, this is the last one.
+    Broken(Bytes),
 }
 
 const NO_MORE_PINNED: &[u8] =
     b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max); this was not sent\r\n";
 const IN_MULTI: &[u8] = b"-ERR INV commands inside MULTI are not supported yet; EXEC will abort this transaction\r\n";
+/// No engine knows it.
+const UNKNOWN_COMMAND: &[u8] = b"INVENTORY-SENTINEL.REFUSED";
+const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
 /// Longer than any request of the inventory that its grammar allows.
 const TOO_LARGE: &[u8] = b"-ERR the request is too large for a command of the inventory\r\n";
 
@@ -73,13 +78,25 @@ impl Core {
             self.count(RouteLabel::Pinned);
             return Step::Done;
         }
-        if Self::is_inventory(args) {
-            return self.inventory_while_pinned(frame, args);
-        }
         let route = self.pinned_route(args);
-        if let Route::Refuse(line) = route {
-            return self.refuse(ErrorKind::Unsupported, line.as_bytes());
+        let refusal = match route {
+            Route::Inventory => IN_MULTI,
+            Route::Refuse(line) => line.as_bytes(),
+            _ => return self.send_on_pin(frame, args, route),
+        };
+        // Whether this is inside MULTI is known when all replies are here.
+        if self.lane == Lane::Pinned && self.replies.waiting() > 0 {
+            return Step::Blocked;
         }
+        let (in_multi, proto) = (pin.in_multi.get(), pin.proto.get());
+        match route {
+            _ if in_multi => self.refuse_in_multi(refusal),
+            Route::Inventory => self.inventory(args, proto),
+            _ => self.refuse(ErrorKind::Unsupported, refusal),
+        }
+    }
+
+    fn send_on_pin(&mut self, frame: &[u8], args: &Args<'_>, route: Route) -> Step {
         if !self.enter(Lane::Pinned) {
             return Step::Blocked;
         }
@@ -93,26 +110,29 @@ impl Core {
             pin.send_more(frame);
         } else {
             pin.send(frame, self.replies.ticket(), watch(args));
-            self.pin_blocking = route == Route::Pin(Pin::Blocking);
+            self.set_blocking(route);
         }
         self.count(RouteLabel::Pinned);
         Step::Done
     }
 
-    fn inventory_while_pinned(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
-        // Whether this is inside MULTI is known when all replies are here.
-        if self.lane == Lane::Pinned && self.replies.waiting() > 0 {
-            return Step::Blocked;
-        }
+    /// A refusal of the sidecar's inside MULTI. The upstream is made to refuse something too, so that it refuses EXEC, as
+    /// after any bad command.
+    fn refuse_in_multi(&mut self, line: &[u8]) -> Step {
         let Some(pin) = &self.pin else { return Step::Blocked };
-        if !pin.in_multi.get() {
-            let proto = pin.proto.get();
-            return self.inventory(args, proto);
-        }
-        // The upstream does not know the command: it refuses it and then EXEC, as after any bad command.
-        pin.send(frame, self.replies.ticket(), Watch::Replace(Bytes::from_static(IN_MULTI)));
+        let mut unknown = BytesMut::new();
+        write::request(&mut unknown, &[UNKNOWN_COMMAND]);
+        pin.send(&unknown, self.replies.ticket(), Watch::Replace(Bytes::copy_from_slice(line)));
+        self.lane = Lane::Pinned;
         self.count(RouteLabel::Pinned);
         Step::Done
+    }
+
+    /// Notes whether a request that was just sent may wait in the upstream, until all are answered.
+    fn set_blocking(&mut self, route: Route) {
+        let alone = self.replies.waiting() == 1;
+        self.pin_blocking = (self.pin_blocking && !alone) || route == Route::Pin(Pin::Blocking);
+        self.replies.set_may_wait_for_ever(self.pin_blocking);
     }
 
     /// As for any client; but one that has its own connection from the beginning may wait for its own writes.
@@ -125,16 +145,27 @@ impl Core {
         }
     }
 
-    /// A request too large to be kept began; `ranges` are its first arguments, the name among them.
+    /// A request too large to be kept began; `ranges` are its first arguments, the name among them where it is not itself
+    /// too large.
     pub(super) fn begin_stream(&mut self, cx: &mut Context<'_>, bytes: &[u8], ranges: &[ArgRange]) -> Step {
         let args = Args::new(bytes, ranges);
-        if Self::is_inventory(&args) {
-            self.stage = Stage::Drop(Bytes::from_static(TOO_LARGE));
-            return Step::Done;
-        }
         let route = self.pinned_route(&args);
-        if let Route::Refuse(line) = route {
-            self.stage = Stage::Drop(Bytes::from_static(line.as_bytes()));
+        let refusal = match route {
+            _ if args.is_empty() => Some(NAME_TOO_LARGE),
+            Route::Inventory => Some(TOO_LARGE),
+            Route::Refuse(line) => Some(line.as_bytes()),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            if self.is_raw() {
+                // No reply can be put between what the upstream sends, and a frame this large cannot be renamed.
+                self.phase = Phase::Finishing;
+                return Step::Done;
+            }
+            if self.replies.waiting() > 0 {
+                return Step::Blocked;
+            }
+            self.stage = Stage::Drop(refusal);
             return Step::Done;
         }
         if !self.enter(Lane::Pinned) || !self.has_room(cx) {
@@ -143,7 +174,7 @@ impl Core {
         match self.open_pin() {
             Opened::NotYet => return Step::Blocked,
             Opened::Refused => {
-                self.stage = Stage::Drop(Bytes::from_static(NO_MORE_PINNED));
+                self.stage = Stage::Drop(NO_MORE_PINNED);
                 return Step::Done;
             }
             Opened::Yes => {}
@@ -157,7 +188,7 @@ impl Core {
         }
         if !pin.raw.get() {
             pin.send(b"", self.replies.ticket(), Watch::None);
-            self.pin_blocking = route == Route::Pin(Pin::Blocking);
+            self.set_blocking(route);
         }
         self.stage = Stage::Forward;
         self.count(RouteLabel::Pinned);
@@ -170,8 +201,27 @@ impl Core {
             pin.send_more(bytes);
         }
         if done && let Stage::Drop(reply) = std::mem::replace(&mut self.stage, Stage::Frames) {
-            self.refuse(ErrorKind::Unsupported, &reply);
+            if self.pin.as_ref().is_some_and(|pin| pin.in_multi.get()) {
+                self.refuse_in_multi(reply);
+            } else {
+                self.refuse(ErrorKind::Unsupported, reply);
+            }
         }
+    }
+
+    /// A large request broke off: what was forwarded of it will never be whole, so its connection is of no more use. But
+    /// the replies before it are owed first. Returns whether they are here and the client was told.
+    pub(super) fn end_broken_stream(&mut self) -> bool {
+        let Stage::Broken(reply) = &self.stage else { return false };
+        // Its own slot is the last one.
+        if self.pin.is_some() && self.replies.waiting() > 1 {
+            return false;
+        }
+        let reply = reply.clone();
+        self.stage = Stage::Frames;
+        self.pin = None;
+        self.protocol_error(&reply);
+        true
     }
 
     /// Does the upstream send what was not asked for, so that no reply can be put between?
@@ -179,10 +229,15 @@ impl Core {
         self.pin.as_ref().is_some_and(|pin| pin.raw.get())
     }
 
+    /// Does the client wait for what may never come?
+    pub(super) fn waits_for_ever(&self) -> bool {
+        self.pin.is_some() && self.pin_blocking && self.replies.waiting() > 0
+    }
+
     /// The client has closed its sending side: is there nothing that it could still wait for? A command that waits in the
     /// upstream must not take an element for a client that is gone.
     pub(super) fn ends_at_once(&self) -> bool {
-        self.is_raw() || (self.pin.is_some() && self.pin_blocking && self.replies.waiting() > 0)
+        self.is_raw() || self.waits_for_ever()
     }
 }
 
@@ -190,8 +245,10 @@ fn watch(args: &Args<'_>) -> Watch {
     let alone = args.len() == 1;
     if alone && args.is(0, "MULTI") {
         Watch::Multi
-    } else if alone && (args.is(0, "EXEC") || args.is(0, "DISCARD")) {
-        Watch::MultiEnds
+    } else if alone && args.is(0, "EXEC") {
+        Watch::Exec
+    } else if alone && args.is(0, "DISCARD") {
+        Watch::Discard
     } else if alone && args.is(0, "RESET") {
         Watch::Reset
     } else if args.is(0, "HELLO") && args.is(1, "3") {

@@ -26,6 +26,8 @@ pub const OUT_PAUSE_BYTES: usize = 4 * 1024 * 1024;
 const KEEP_CAPACITY_BYTES: usize = 256 * 1024;
 /// Bytes read at a time.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
+/// A push (an invalidation) is kept until it is whole, up to so many bytes.
+const PUSH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How often a link looks whether its upstream still answers.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -36,11 +38,13 @@ pub enum Watch {
     None,
     /// `MULTI`: from `+` on the connection is in a transaction.
     Multi,
-    /// `EXEC`, `DISCARD`: it is no more.
-    MultiEnds,
+    /// `EXEC`: it is no more, whatever the reply.
+    Exec,
+    /// `DISCARD`: it is no more, where that is not refused.
+    Discard,
     /// `RESET`: no transaction, RESP2.
     Reset,
-    /// `HELLO n`: where it is no error, this protocol is spoken from here on.
+    /// `HELLO n`: where it is neither refused nor queued, this protocol is spoken from here on.
     Hello(Proto),
     /// The upstream's reply is dropped and this one given instead.
     Replace(Bytes),
@@ -330,7 +334,6 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
         };
         let error = match connected {
             Ok((mut stream, hello)) => {
-                failures = 0;
                 link.inner.borrow_mut().hello = hello;
                 link.set_state(State::Up);
                 link.metrics.upstream_connections[link.kind()].increment(1.0);
@@ -338,7 +341,16 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
                 let error = poll_fn(|cx| driver.poll(cx, &mut stream, &scratch)).await;
                 link.metrics.upstream_connections[link.kind()].decrement(1.0);
                 link.set_state(State::Connecting);
+                let lived = driver.lived;
                 link.lose(&error, driver.mid_reply());
+                if !link.is_exclusive() && !lived {
+                    // It greets and hangs up: once more at once would be a storm.
+                    tokio::select! {
+                        () = tokio::time::sleep(link.target.pause(failures)) => {}
+                        () = closed(&link) => break,
+                    }
+                }
+                failures = if lived { 0 } else { failures + 1 };
                 if !link.is_exclusive() && !link.is_closed() {
                     link.metrics.reconnects[link.kind()].increment(1);
                     tracing::warn!(upstream = %link.target.address, %error, "a link was lost; connecting again");
@@ -405,6 +417,10 @@ struct Driver<'l> {
     scanner: ReplyScanner,
     /// The beginning of a reply's header line whose end is not here yet.
     rest: Vec<u8>,
+    /// The push that is coming in.
+    push: BytesMut,
+    /// A byte came: the connection is of use.
+    lived: bool,
     tick: Interval,
     /// Ticks since a byte came while a reply was owed.
     silent_ticks: u32,
@@ -414,7 +430,15 @@ impl<'l> Driver<'l> {
     fn new(link: &'l Rc<Link>) -> Self {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Self { link, scanner: ReplyScanner::new(), rest: Vec::new(), tick, silent_ticks: 0 }
+        Self {
+            link,
+            scanner: ReplyScanner::new(),
+            rest: Vec::new(),
+            push: BytesMut::new(),
+            lived: false,
+            tick,
+            silent_ticks: 0,
+        }
     }
 
     fn mid_reply(&self) -> bool {
@@ -484,7 +508,7 @@ impl<'l> Driver<'l> {
         loop {
             if let Sharing::Exclusive { client, pause_bytes } = &self.link.sharing {
                 // Its own client is slow: let the upstream wait, as it would for that client without a sidecar.
-                if client.unsent_bytes() > *pause_bytes {
+                if client.ready_bytes() > *pause_bytes {
                     return Ok(());
                 }
             }
@@ -506,6 +530,7 @@ impl<'l> Driver<'l> {
                 return Err(UpstreamError::new(Kind::Io, "closed by the upstream"));
             }
             self.silent_ticks = 0;
+            self.lived = true;
             self.link.metrics.bytes[Direction::UpstreamIn].increment(n as u64);
             self.deliver(&scratch[..kept + n])?;
         }
@@ -542,11 +567,18 @@ impl<'l> Driver<'l> {
         let link = self.link;
         if self.scanner.is_push() {
             // Only a client's own connection asks for pushes; one that comes before a reply stands before it.
-            if let Sharing::Exclusive { client, .. } = &link.sharing {
+            // Whole, for a reply of the inventory may come between its parts.
+            self.push.extend_from_slice(part);
+            if done && let Sharing::Exclusive { client, .. } = &link.sharing {
+                let push = std::mem::take(&mut self.push);
                 match link.inner.borrow().slots.front() {
-                    Some(slot) => slot.ticket.part(part),
-                    None => client.push_unasked(part),
+                    Some(slot) => slot.ticket.part(&push),
+                    None => client.push_unasked(&push),
                 }
+            } else if done {
+                self.push.clear();
+            } else if self.push.len() > PUSH_BYTES_MAX {
+                return Err(UpstreamError::new(Kind::Io, "a push of the upstream is too long"));
             }
             return Ok(());
         }
@@ -564,13 +596,15 @@ impl<'l> Driver<'l> {
         match slot.watch {
             Watch::None => {}
             Watch::Multi => link.in_multi.set(link.in_multi.get() || kind == Some(b'+')),
-            Watch::MultiEnds => link.in_multi.set(false),
+            Watch::Exec => link.in_multi.set(false),
+            // Refused for another reason (LOADING, NOAUTH) it leaves the transaction open.
+            Watch::Discard => link.in_multi.set(link.in_multi.get() && kind == Some(b'-')),
             Watch::Reset => {
                 link.in_multi.set(false);
                 link.proto.set(Proto::Resp2);
             }
             Watch::Hello(proto) => {
-                if kind != Some(b'-') {
+                if matches!(kind, Some(b'*' | b'%')) {
                     link.proto.set(proto);
                 }
             }

@@ -9,12 +9,12 @@ use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, Metrics};
 use arc_swap::ArcSwap;
 use bb8_redis::bb8::{self, ErrorSink, ManageConnection};
-use bb8_redis::redis::aio::MultiplexedConnection;
+use bb8_redis::redis::aio::{MultiplexedConnection, SendError};
 use bb8_redis::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
-    Value, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind,
+    RedisConnectionInfo, RedisError, Value, cmd,
 };
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -76,6 +76,7 @@ pub struct PoolConnection {
     sha: String,
     script: Arc<str>,
     broken: bool,
+    closed: Arc<AtomicBool>,
     knowledge: Arc<Knowledge>,
     metrics: Metrics,
 }
@@ -112,7 +113,11 @@ impl Manager {
             Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
             Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
         };
-        let mut settings = RedisConnectionInfo::default().set_db(i64::from(target.db)).set_skip_set_lib_name();
+        // RESP3, for only there the crate tells of a connection that is lost while nobody uses it.
+        let mut settings = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(i64::from(target.db))
+            .set_skip_set_lib_name();
         if let Some(username) = &target.username {
             settings = settings.set_username(username);
         }
@@ -141,7 +146,18 @@ impl Manager {
     }
 
     async fn make(&self) -> Result<PoolConnection, UpstreamError> {
+        let closed = Arc::new(AtomicBool::new(false));
+        let on_push = {
+            let closed = Arc::clone(&closed);
+            move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    closed.store(true, Ordering::Relaxed);
+                }
+                Ok::<_, SendError>(())
+            }
+        };
         let config = AsyncConnectionConfig::new()
+            .set_push_sender(on_push)
             .set_connection_timeout(Some(self.target.connect_timeout))
             .set_response_timeout(None);
         let mut connection =
@@ -162,6 +178,7 @@ impl Manager {
             sha: String::new(),
             script: Arc::clone(script),
             broken: false,
+            closed,
             knowledge: Arc::clone(&self.knowledge),
             metrics: self.metrics.clone(),
         };
@@ -231,7 +248,7 @@ impl ManageConnection for Manager {
     }
 
     fn has_broken(&self, connection: &mut PoolConnection) -> bool {
-        connection.broken
+        connection.broken || connection.is_closed()
     }
 }
 
@@ -240,6 +257,12 @@ impl PoolConnection {
     #[must_use]
     pub fn sha(&self) -> &str {
         &self.sha
+    }
+
+    /// The upstream closed it, or the network did.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// It must not be used again: what was sent on it may still be answered, and the answer would be taken for another's.
@@ -288,7 +311,7 @@ impl PoolConnection {
 
 impl Drop for PoolConnection {
     fn drop(&mut self) {
-        if self.broken {
+        if self.broken || self.is_closed() {
             self.knowledge.lost.fetch_add(1, Ordering::Relaxed);
         }
         self.metrics.upstream_connections[ConnectionKind::Pool].decrement(1.0);

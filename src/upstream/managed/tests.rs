@@ -45,7 +45,7 @@ async fn data_survive_a_stop_and_nothing_is_left_running() {
     let (pid, socket) = (pid_of(&managed), managed.socket_path().to_owned());
     assert_eq!(ask(&socket, "SET stock 17").await, "+OK");
     assert!(ask(&socket, "CONFIG GET appendonly").await.ends_with("yes"));
-    assert!(ask(&socket, "CONFIG GET appendfsync").await.ends_with("everysec"));
+    assert!(ask(&socket, "CONFIG GET appendfsync").await.ends_with("always"));
     assert!(ask(&socket, "CONFIG GET maxmemory-policy").await.ends_with("noeviction"));
     assert!(ask(&socket, "CONFIG GET port").await.ends_with('0'), "it listens on its socket alone");
     managed.stop().await;
