@@ -219,7 +219,11 @@ impl Core {
         }
         let reply = reply.clone();
         self.stage = Stage::Frames;
-        self.pin = None;
+        if let Some(pin) = self.pin.take()
+            && !pin.raw.get()
+        {
+            pin.abandon_last();
+        }
         self.protocol_error(&reply);
         true
     }

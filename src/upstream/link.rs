@@ -174,6 +174,14 @@ impl Link {
         }
     }
 
+    /// The last request handed over will never be whole, so it is not executed and its client is told otherwise.
+    pub fn abandon_last(&self) {
+        let slot = self.inner.borrow_mut().slots.pop_back();
+        if let Some(slot) = slot {
+            slot.ticket.complete(b"");
+        }
+    }
+
     /// Ready when the link is up, with the upstream's reply to HELLO; or the error of the last attempt.
     pub fn poll_up(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, UpstreamError>> {
         let mut inner = self.inner.borrow_mut();
