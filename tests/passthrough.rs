@@ -303,7 +303,13 @@ fn a_transaction_runs_whole_and_a_broken_one_aborts() {
             if !at_once {
                 conn.send_args(&words(line));
             }
-            conn.expect(wanted);
+            if wanted.starts_with(b"-ERR MULTI") {
+                // Engines differ in the words.
+                conn.expect(b"-ERR ");
+                conn.rest_of_line();
+            } else {
+                conn.expect(wanted);
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ impl Script {
     fn new(redis: &Redis) -> Self {
         redis.set_clock(CLOCK, NOW);
         let mut conn = redis.conn();
-        let sha = conn.call_args(&["SCRIPT", "LOAD", &script::source(true, Some(CLOCK))]).text();
+        let sha = conn.call_args(&["SCRIPT", "LOAD", &script::source(false, Some(CLOCK))]).text();
         Self { conn, sha }
     }
 

@@ -94,6 +94,14 @@ impl Drop for Redis {
     }
 }
 
+/// `redis-server`, or `valkey-server` on a machine that has only that.
+fn server() -> &'static str {
+    let there = |name: &str| {
+        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+    };
+    if !there("redis-server") && there("valkey-server") { "valkey-server" } else { "redis-server" }
+}
+
 pub fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id() as i32).expect("a pid")
 }
@@ -101,7 +109,7 @@ pub fn pid_of(child: &Child) -> Pid {
 /// Starts one and waits until it answers; None where the port is another's or it ended.
 fn spawn(port: u16, dir: &TempDir, args: &[String]) -> Option<Child> {
     let log = std::fs::OpenOptions::new().append(true).create(true).open(dir.path().join("log")).expect("a log file");
-    let mut child = Command::new("redis-server")
+    let mut child = Command::new(server())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--protected-mode", "no"])
         .args(["--repl-diskless-load", "disabled", "--dir"])
         .arg(dir.path())
