@@ -1,7 +1,5 @@
 //! What a session knows of its client, apart from the bytes that are being read.
 
-use super::local::Wait;
-use super::pinned::Stage;
 use crate::error::UpstreamError;
 use crate::inventory::batcher::Batcher;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
@@ -10,6 +8,7 @@ use crate::tenant::Tenant;
 use crate::upstream::link::{Scratch, unavailable};
 use crate::upstream::links::{Links, PinnedLink, SharedLink};
 use crate::upstream::pool::Knowledge;
+use bytes::Bytes;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -75,6 +74,24 @@ pub(super) enum Step {
     Done,
     /// It must wait until something changes that wakes the session.
     Blocked,
+}
+
+/// How the bytes that come are to be taken.
+pub(super) enum Stage {
+    /// As whole frames.
+    Frames,
+    /// The rest of a large frame goes to the pinned connection.
+    Forward,
+    /// The rest of a large frame is dropped; then this is the reply.
+    Drop(&'static [u8]),
+    /// A large frame broke off in the middle: when the replies before it are here, this is the last one.
+    Broken(Bytes),
+}
+
+/// A request whose answer needs another link; until it is up nothing more of this client is taken.
+pub(super) enum Wait {
+    Select { link: SharedLink, db: u32 },
+    Hello { link: SharedLink, proto: Proto, name: Option<Vec<u8>> },
 }
 
 /// What a client has set.

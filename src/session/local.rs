@@ -1,19 +1,12 @@
 //! What the sidecar answers itself, as Redis would, for a client without a connection of its own.
 
-use super::core::{Core, Phase, Step};
+use super::core::{Core, Phase, Step, Wait};
 use crate::command::{Args, Local};
 use crate::error::Kind;
 use crate::metrics::Route;
 use crate::resp::{Proto, write};
-use crate::upstream::links::SharedLink;
 use bytes::{Bytes, BytesMut};
 use std::task::{Context, Poll};
-
-/// A request whose answer needs another link; until it is up nothing more of this client is taken.
-pub(super) enum Wait {
-    Select { link: SharedLink, db: u32 },
-    Hello { link: SharedLink, proto: Proto, name: Option<Vec<u8>> },
-}
 
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 

@@ -9,12 +9,11 @@ mod dispatch;
 mod local;
 mod pinned;
 
-use self::core::{Core, Phase, Step};
+use self::core::{Core, Phase, Stage, Step};
 use crate::metrics::{Direction, ErrorKind, ErrorOrigin};
 use crate::resp::{ArgRange, FrameKind, ReplyQueue, RequestLimits, RequestScanner, write};
 use crate::upstream::stream::Stream;
 use bytes::{Buf, BytesMut};
-use pinned::Stage;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! A client with a connection of its own, which it keeps for its life; and requests too large to be kept, which need one.
 
-use super::core::{Core, Lane, Phase, Step};
+use super::core::{Core, Lane, Phase, Stage, Step};
 use crate::command::{Args, Pin, Route, route};
 use crate::metrics::{ErrorKind, Route as RouteLabel};
 use crate::resp::{ArgRange, Proto, write};
@@ -8,18 +8,6 @@ use crate::upstream::link::Watch;
 use crate::upstream::stream::Greeting;
 use bytes::{Bytes, BytesMut};
 use std::task::Context;
-
-/// How the bytes that come are to be taken.
-pub(super) enum Stage {
-    /// As whole frames.
-    Frames,
-    /// The rest of a large frame goes to the pinned connection.
-    Forward,
-    /// The rest of a large frame is dropped; then this is the reply.
-    Drop(&'static [u8]),
-    /// A large frame broke off in the middle: when the replies before it are here, this is the last one.
-    Broken(Bytes),
-}
 
 const NO_MORE_PINNED: &[u8] =
     b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max); this was not sent\r\n";
