@@ -75,16 +75,17 @@ fn stream_read(args: &Args<'_>) -> Route {
 fn client(args: &Args<'_>) -> Route {
     let sub = |word| args.is(1, word);
     match args.len() {
-        2 if sub("ID") => Route::Local(Local::ClientId),
         2 if sub("GETNAME") => Route::Local(Local::ClientGetName),
         3 if sub("SETNAME") => Route::Local(Local::ClientSetName),
         4 if sub("SETINFO") => Route::Local(Local::ClientSetInfo),
         _ if sub("REPLY") => Route::Pin(Pin::Stream),
         _ if sub("TRACKING") || sub("CACHING") || sub("NO-EVICT") || sub("NO-TOUCH") => Route::Pin(Pin::State),
-        _ if sub("GETREDIR") || sub("TRACKINGINFO") || sub("INFO") => Route::Pin(Pin::State),
+        // They speak of connections by the upstream's ids, the asking one's among them: it needs one that is its own.
+        _ if sub("ID") || sub("INFO") || sub("LIST") || sub("KILL") || sub("UNBLOCK") => Route::Pin(Pin::State),
+        _ if sub("GETREDIR") || sub("TRACKINGINFO") => Route::Pin(Pin::State),
         // Asked by recent clients of every server, and refused by most; where it is known it would speak of a link.
         _ if sub("MAINT_NOTIFICATIONS") => Route::Refuse(MAINT_NOTIFICATIONS),
-        // About other connections, or an error: any connection may ask.
+        // For the whole server, or an error: any connection may ask.
         _ => Route::Link,
     }
 }

@@ -57,8 +57,6 @@ pub enum Local {
     Select,
     /// `HELLO [2|3 [SETNAME name]]`
     Hello,
-    /// `CLIENT ID`
-    ClientId,
     /// `CLIENT GETNAME`
     ClientGetName,
     /// `CLIENT SETNAME name`
@@ -174,7 +172,9 @@ mod tests {
             ("CLIENT TRACKING ON", Route::Pin(Pin::State)),
             ("CLIENT SETNAME x", Route::Local(Local::ClientSetName)),
             ("CLIENT NO-EVICT ON", Route::Pin(Pin::State)),
-            ("CLIENT LIST", Route::Link),
+            ("CLIENT ID", Route::Pin(Pin::State)),
+            ("CLIENT KILL ID 7", Route::Pin(Pin::State)),
+            ("CLIENT PAUSE 10", Route::Link),
             ("CLIENT SETNAME", Route::Link),
             ("AUTH p", Route::Pin(Pin::State)),
             ("HELLO 3", Route::Local(Local::Hello)),

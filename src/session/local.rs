@@ -21,7 +21,6 @@ impl Core {
                 write::simple(&mut out, "OK");
                 self.phase = Phase::Finishing;
             }
-            Local::ClientId => write::integer(&mut out, self.client.id as i64),
             Local::ClientGetName if self.client.name.is_empty() => write::null(&mut out, self.client.proto),
             Local::ClientGetName => write::bulk(&mut out, &self.client.name),
             Local::ClientSetName if is_printable(arg(2)) => {
