@@ -628,3 +628,22 @@ fn select_takes_a_number_as_redis_does() {
         assert_eq!(through.raw(), direct.raw(), "{text:?}");
     }
 }
+
+#[test]
+fn a_client_may_say_who_it_is_where_the_upstream_wants_a_password_meanwhile() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    conn.call("SELECT 3").expect_ok();
+    conn.call("SET k three").expect_ok();
+    conn.call("CONFIG SET requirepass secret").expect_ok();
+    conn.call("AUTH secret").expect_ok();
+    // It is where it was, and who it is now.
+    assert_eq!(conn.call("GET k"), Reply::bulk("three"));
+    let mut other = sidecar.conn();
+    other.call("AUTH wrong").expect_error("WRONGPASS");
+    let mut third = sidecar.conn();
+    let hello = third.call("HELLO 3 AUTH default secret");
+    assert_eq!(hello.field("proto"), Reply::Int(3));
+    conn.call_args(&["CONFIG", "SET", "requirepass", ""]).expect_ok();
+}

@@ -3,7 +3,7 @@
 use super::core::{Core, Lane, Phase, Stage, Step};
 use crate::command::{Args, Pin, Route, route};
 use crate::metrics::{ErrorKind, Route as RouteLabel};
-use crate::resp::{ArgRange, Proto, write};
+use crate::resp::{ArgRange, Proto, ReplyQueue, write};
 use crate::upstream::link::Watch;
 use crate::upstream::stream::Greeting;
 use bytes::{Bytes, BytesMut};
@@ -29,22 +29,38 @@ enum Opened {
 impl Core {
     /// Gives the client a connection of its own, with what it has set; the request is the first on it.
     pub(super) fn pin_and_dispatch(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
-        match self.open_pin() {
-            Opened::Yes => self.dispatch_pinned(frame, args),
-            Opened::NotYet => Step::Blocked,
-            Opened::Refused => self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED),
+        // A client's own credentials go first where the sidecar has none: without them the upstream may refuse a greeting.
+        let silent = (args.is(0, "AUTH") || args.is(0, "HELLO")) && !self.context.links.has_credentials();
+        match self.open_pin(silent) {
+            Opened::Yes => {}
+            Opened::NotYet => return Step::Blocked,
+            Opened::Refused => return self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED),
         }
+        let step = self.dispatch_pinned(frame, args);
+        if let (true, Some(pin)) = (silent, &self.pin) {
+            let greeting = self.greeting(true);
+            let says_hello = args.is(0, "HELLO");
+            let nobody = ReplyQueue::new(usize::MAX);
+            for request in greeting.follow_ups().iter().skip(usize::from(says_hello && greeting.proto == Proto::Resp3))
+            {
+                pin.send(request, nobody.ticket(), Watch::Must);
+            }
+        }
+        step
     }
 
-    fn open_pin(&mut self) -> Opened {
+    fn greeting(&self, silent: bool) -> Greeting {
+        Greeting { proto: self.client.proto, db: self.client.db, name: self.client.name.clone(), silent }
+    }
+
+    fn open_pin(&mut self, silent: bool) -> Opened {
         if self.pin.is_some() {
             return Opened::Yes;
         }
         if !self.enter(Lane::Pinned) {
             return Opened::NotYet;
         }
-        let greeting = Greeting { proto: self.client.proto, db: self.client.db, name: self.client.name.clone() };
-        match self.context.links.pinned(&self.replies, greeting) {
+        match self.context.links.pinned(&self.replies, self.greeting(silent)) {
             Some(pin) => {
                 self.pin = Some(pin);
                 self.link = None;
@@ -159,7 +175,7 @@ impl Core {
         if !self.enter(Lane::Pinned) || !self.has_room(cx) {
             return Step::Blocked;
         }
-        match self.open_pin() {
+        match self.open_pin(false) {
             Opened::NotYet => return Step::Blocked,
             Opened::Refused => {
                 self.stage = Stage::Drop(NO_MORE_PINNED);

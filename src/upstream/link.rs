@@ -42,6 +42,8 @@ pub enum Watch {
     Hello(Proto),
     /// The upstream's reply is dropped and this one given instead.
     Replace(Bytes),
+    /// A request of the sidecar's own, whose refusal makes the connection another than the client believes: it is closed.
+    Must,
 }
 
 struct Slot {

@@ -61,6 +61,12 @@ impl Links {
         }
     }
 
+    /// The sidecar has credentials of its own upstream.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        self.target.password.is_some() || self.target.username.is_some()
+    }
+
     /// The database that clients begin in.
     #[must_use]
     pub fn first_db(&self) -> u32 {
@@ -73,7 +79,7 @@ impl Links {
         let group = groups.entry((db, proto)).or_default();
         group.retain(|link| !link.is_closed());
         let link = if group.len() < self.limits.links {
-            let greeting = Greeting { proto, db, name: Vec::new() };
+            let greeting = Greeting { proto, db, name: Vec::new(), silent: false };
             let sharing = Sharing::Shared { reply_timeout: self.limits.reply_timeout };
             let link = Link::start(&self.target, greeting, sharing, &self.metrics, &self.scratch);
             group.push(Rc::clone(&link));

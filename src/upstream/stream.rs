@@ -96,6 +96,31 @@ pub struct Greeting {
     pub db: u32,
     /// `CLIENT SETNAME`, empty for none.
     pub name: Vec<u8>,
+    /// Say nothing: the client is about to say who it is, and until then the upstream may refuse all else.
+    pub silent: bool,
+}
+
+impl Greeting {
+    /// What is to be said once the client has said who it is: all but who it is.
+    #[must_use]
+    pub fn follow_ups(&self) -> Vec<BytesMut> {
+        let mut requests = Vec::new();
+        let mut request = |args: &[&[u8]]| {
+            let mut out = BytesMut::new();
+            write::request(&mut out, args);
+            requests.push(out);
+        };
+        if self.proto == Proto::Resp3 {
+            request(&[b"HELLO", b"3"]);
+        }
+        if self.db != 0 {
+            request(&[b"SELECT", itoa::Buffer::new().format(self.db).as_bytes()]);
+        }
+        if !self.name.is_empty() {
+            request(&[b"CLIENT", b"SETNAME", &self.name]);
+        }
+        requests
+    }
 }
 
 /// Sends the greeting and waits for it to be accepted. Returns the reply to HELLO as it came.
@@ -108,6 +133,9 @@ pub async fn greet(
     greeting: &Greeting,
     timeout: Duration,
 ) -> Result<Bytes, UpstreamError> {
+    if greeting.silent {
+        return Ok(Bytes::new());
+    }
     let mut out = BytesMut::new();
     let mut replies_due = 1;
     let version: &[u8] = if greeting.proto == Proto::Resp3 { b"3" } else { b"2" };

@@ -217,6 +217,13 @@ impl<'l> Driver<'l> {
                     link.proto.set(proto);
                 }
             }
+            Watch::Must => {
+                if kind == Some(b'-')
+                    && let Sharing::Exclusive { client, .. } = &link.sharing
+                {
+                    client.break_off();
+                }
+            }
             Watch::Replace(reply) => {
                 slot.ticket.complete(&reply);
                 return Ok(());
