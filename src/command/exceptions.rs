@@ -41,7 +41,6 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         b"SELECT" => &Exception::Depends(|args| exactly(args, 2, Local::Select)),
         b"QUIT" => &Exception::Always(Route::Local(Local::Quit)),
         b"PING" => &Exception::Depends(|args| if args.len() <= 2 { Route::Local(Local::Ping) } else { Route::Link }),
-        b"ECHO" => &Exception::Depends(|args| exactly(args, 2, Local::Echo)),
         b"SYNC" | b"PSYNC" | b"REPLCONF" => &Exception::Always(Route::Refuse(REPLICATION)),
         b"WAIT" | b"WAITAOF" => &Exception::Always(Route::Refuse(WAIT)),
         b"SCRIPT" => {

@@ -47,10 +47,8 @@ pub enum Route {
 /// Commands that the sidecar answers itself while the client has no connection of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Local {
-    /// `PING [message]`
+    /// `PING [message]`: by the upstream where that can be reached.
     Ping,
-    /// `ECHO message`
-    Echo,
     /// `QUIT`
     Quit,
     /// `SELECT n`

@@ -1,13 +1,14 @@
 //! Which way a request goes, for a client without a connection of its own; and the way of the inventory for all.
 
 use super::core::{Core, Lane, Phase, Step};
-use crate::command::{Args, Route, is_inventory, route};
+use crate::command::{Args, Local, Route, is_inventory, route};
 use crate::inventory::commands::{Context as CommandContext, Request, parse};
 use crate::inventory::id::cell_of;
 use crate::inventory::reply::Outcome;
 use crate::metrics::{ErrorKind, ErrorOrigin, Operation, Route as RouteLabel, Status};
 use crate::resp::{ArgRange, Proto, is_security_violation};
 use crate::upstream::link::Watch;
+use crate::upstream::links::SharedLink;
 use bytes::BytesMut;
 use std::task::Context;
 use std::time::Duration;
@@ -32,6 +33,7 @@ impl Core {
         match route(&args, &self.context.knowledge.commands.load()) {
             Route::Inventory => self.inventory(&args, self.client.proto),
             _ if self.context.tenant.pin_always => self.pin_and_dispatch(frame, &args),
+            Route::Local(Local::Ping) if self.link_is_up() => self.send_on_link(frame),
             Route::Local(local) => self.answer(local, &args),
             Route::Link => self.send_on_link(frame),
             Route::Pin(_) => self.pin_and_dispatch(frame, &args),
@@ -39,15 +41,24 @@ impl Core {
         }
     }
 
+    /// Is this client's link there? It is made where the client has none yet.
+    fn link_is_up(&mut self) -> bool {
+        self.shared_link().is_up()
+    }
+
+    fn shared_link(&mut self) -> &SharedLink {
+        if self.link.as_ref().is_some_and(|link| link.is_closed()) {
+            self.link = None;
+        }
+        self.link.get_or_insert_with(|| self.context.links.shared(self.client.db, self.client.proto))
+    }
+
     fn send_on_link(&mut self, frame: &[u8]) -> Step {
         if !self.enter(Lane::Link) {
             return Step::Blocked;
         }
-        if self.link.as_ref().is_some_and(|link| link.is_closed()) {
-            self.link = None;
-        }
-        let link = self.link.get_or_insert_with(|| self.context.links.shared(self.client.db, self.client.proto));
-        link.send(frame, self.replies.ticket(), Watch::None);
+        let ticket = self.replies.ticket();
+        self.shared_link().send(frame, ticket, Watch::None);
         self.count(RouteLabel::Link);
         Step::Done
     }

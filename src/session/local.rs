@@ -16,7 +16,7 @@ impl Core {
         let arg = |index| args.get(index).unwrap_or_default();
         match local {
             Local::Ping if args.len() == 1 => write::simple(&mut out, "PONG"),
-            Local::Ping | Local::Echo => write::bulk(&mut out, args.get(1).unwrap_or_default()),
+            Local::Ping => write::bulk(&mut out, args.get(1).unwrap_or_default()),
             Local::Quit => {
                 write::simple(&mut out, "OK");
                 self.phase = Phase::Finishing;

@@ -192,6 +192,12 @@ impl Link {
         }
     }
 
+    /// A connection is there.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.inner.borrow().state, State::Up)
+    }
+
     /// Pending, and `cx` woken later, while too much waits to be written.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.borrow_mut();
