@@ -18,7 +18,7 @@ use crate::worker::{self, OnRound, StopBy, WorkerParts};
 use bb8_redis::bb8::ManageConnection;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -26,9 +26,6 @@ use tokio::time::Instant;
 
 /// A start waits so long for the upstream to say that it cannot serve; one that is slower is met later.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
-/// Clients' ids begin here, far above the upstream's own: an id that a client was given must never name another's connection
-/// there (CLIENT KILL, CLIENT UNBLOCK).
-const CLIENT_IDS_FROM: u64 = 1 << 40;
 /// See [`Metrics::run_upkeep`].
 const UPKEEP: Duration = Duration::from_secs(1);
 /// For tests alone: the upstream key that holds the script's time, unix ms, in place of the upstream's clock.
@@ -234,7 +231,7 @@ fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: On
         marks: Arc::default(),
         metrics: metrics.clone(),
         operations: metrics.operations(&inventory.namespace),
-        client_ids: Arc::new(AtomicU64::new(CLIENT_IDS_FROM)),
+        clients: Arc::default(),
         reaper: Some((
             ReaperSettings {
                 reap_interval: Duration::from_millis(inventory.reap_interval_ms),

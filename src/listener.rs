@@ -2,8 +2,10 @@
 
 use crate::config::Listen;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics};
+use crate::session::clients::Door;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +29,26 @@ pub enum Accepted {
     Tcp(std::net::TcpStream),
     /// Unix.
     Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// Where it came in, in Redis's words.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        match self {
+            Self::Tcp(stream) => {
+                let text =
+                    |addr: io::Result<SocketAddr>| addr.map_or_else(|_| "?:0".to_owned(), |addr| addr.to_string());
+                let (addr, laddr) = (text(stream.peer_addr()), text(stream.local_addr()));
+                Door { addr, laddr, fd: stream.as_raw_fd(), unix: false }
+            }
+            Self::Unix(stream) => {
+                let path = stream.local_addr().ok().and_then(|addr| Some(addr.as_pathname()?.display().to_string()));
+                let addr = format!("{}:0", path.unwrap_or_default());
+                Door { laddr: addr.clone(), addr, fd: stream.as_raw_fd(), unix: true }
+            }
+        }
+    }
 }
 
 /// The listener's end of a worker.

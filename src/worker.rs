@@ -7,6 +7,7 @@ use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
 use crate::listener::{Accepted, ClientGuard};
 use crate::metrics::{Metrics, OperationMetrics};
 use crate::resp::ReplyQueue;
+use crate::session::clients::Clients;
 use crate::session::{SessionContext, SessionSettings, serve};
 use crate::tenant::Tenant;
 use crate::upstream::link::new_scratch;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -59,8 +60,8 @@ pub struct WorkerParts {
     pub metrics: Metrics,
     /// Figures of the namespace.
     pub operations: OperationMetrics,
-    /// Where clients' ids come from.
-    pub client_ids: Arc<AtomicU64>,
+    /// All clients, of all workers.
+    pub clients: Arc<Clients>,
     /// Only one worker reaps.
     pub reaper: Option<(ReaperSettings, OnRound)>,
 }
@@ -96,7 +97,7 @@ async fn work(
     mut clients: mpsc::Receiver<(Accepted, ClientGuard)>,
     mut stop: watch::Receiver<Option<StopBy>>,
 ) -> io::Result<()> {
-    let (client_ids, metrics) = (Arc::clone(&parts.client_ids), parts.metrics.clone());
+    let metrics = parts.metrics.clone();
     let reaper = parts.reaper.clone();
     let context = Rc::new(session_context(parts)?);
     if let Some((settings, on_round)) = reaper {
@@ -108,7 +109,7 @@ async fn work(
     let stop_by = loop {
         tokio::select! {
             client = clients.recv() => match client {
-                Some((client, guard)) => start_session(&context, &sessions, client, guard, client_ids.fetch_add(1, Ordering::Relaxed), &metrics),
+                Some((client, guard)) => start_session(&context, &sessions, client, guard, &metrics),
                 None => break None,
             },
             stopped = stop.changed() => break stopped.ok().and_then(|()| *stop.borrow_and_update()),
@@ -121,7 +122,7 @@ async fn work(
         loop {
             tokio::select! {
                 client = clients.recv() => match client {
-                    Some((client, guard)) => start_session(&context, &sessions, client, guard, client_ids.fetch_add(1, Ordering::Relaxed), &metrics),
+                    Some((client, guard)) => start_session(&context, &sessions, client, guard, &metrics),
                     None => break,
                 },
                 () = &mut until_quiet => break,
@@ -180,9 +181,11 @@ fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
     Ok(SessionContext {
         tenant: parts.tenant,
         settings: parts.session,
-        links: Rc::new(Links::new(&target, parts.links, &parts.pinned, &parts.metrics, &scratch)),
+        links: Links::new(&target, parts.links, &parts.pinned, &parts.metrics, &scratch),
         batcher,
         knowledge: parts.knowledge,
+        clients: parts.clients,
+        default_user: target.username.clone().unwrap_or_else(|| "default".to_owned()).into_bytes(),
         metrics: parts.metrics,
         scratch,
         closing: Cell::new(false),
@@ -195,9 +198,9 @@ fn start_session(
     sessions: &Sessions,
     client: Accepted,
     guard: ClientGuard,
-    id: u64,
     metrics: &Metrics,
 ) {
+    let door = client.door();
     let stream = match client {
         Accepted::Tcp(stream) => tokio::net::TcpStream::from_std(stream).and_then(Stream::from_tcp),
         Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
@@ -211,18 +214,21 @@ fn start_session(
         }
     };
     let replies = ReplyQueue::new(context.settings.output_close_bytes);
-    sessions.borrow_mut().insert(id, Rc::clone(&replies));
-    let leave = Leave { sessions: Rc::clone(sessions), id, _guard: guard };
+    let entry = context.clients.enter(door);
+    sessions.borrow_mut().insert(entry.id, Rc::clone(&replies));
+    let leave =
+        Leave { sessions: Rc::clone(sessions), clients: Arc::clone(&context.clients), id: entry.id, _guard: guard };
     let context = Rc::clone(context);
     tokio::task::spawn_local(async move {
         // Dropped also where the session panics.
         let _leave = leave;
-        serve(context, stream, id, replies).await;
+        serve(context, stream, entry, replies).await;
     });
 }
 
 struct Leave {
     sessions: Sessions,
+    clients: Arc<Clients>,
     id: u64,
     _guard: ClientGuard,
 }
@@ -230,5 +236,6 @@ struct Leave {
 impl Drop for Leave {
     fn drop(&mut self) {
         self.sessions.borrow_mut().remove(&self.id);
+        self.clients.leave(self.id);
     }
 }

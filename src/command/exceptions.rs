@@ -1,7 +1,8 @@
 //! Commands whose way the upstream's COMMAND does not tell: what a connection remembers, what the sidecar answers, what
 //! cannot go through it.
 
-use super::{Args, Local, Pin, Route};
+use super::{Args, Local, Pin, Rewritten, Route};
+use crate::resp::Proto;
 
 /// One command's way, or how to find it.
 pub enum Exception {
@@ -19,7 +20,9 @@ const SCRIPT_DEBUG: &str = "-ERR SCRIPT DEBUG is not served through the sidecar;
 
 const TRANSACTION: Exception = Exception::Always(Route::Pin(Pin::Transaction));
 const BLOCKING: Exception = Exception::Always(Route::Pin(Pin::Blocking));
-const STREAM: Exception = Exception::Always(Route::Pin(Pin::Stream));
+const SUBSCRIPTION: Exception = Exception::Always(Route::Pin(Pin::Subscription));
+const UNKNOWN_ROUTE: Route = Route::Pin(Pin::Unknown);
+const UNKNOWN: Exception = Exception::Always(UNKNOWN_ROUTE);
 const STATE: Exception = Exception::Always(Route::Pin(Pin::State));
 const LINK: Exception = Exception::Always(Route::Link);
 
@@ -27,15 +30,26 @@ const LINK: Exception = Exception::Always(Route::Link);
 #[must_use]
 pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
     Some(match upper {
-        b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH" => &TRANSACTION,
+        b"MULTI" | b"WATCH" => &TRANSACTION,
+        // Without MULTI or WATCH an error or nothing: any connection may say so.
+        b"EXEC" | b"DISCARD" | b"UNWATCH" => &LINK,
         b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => {
             &BLOCKING
         }
         b"XREAD" | b"XREADGROUP" => &Exception::Depends(stream_read),
-        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE"
-        | b"MONITOR" => &STREAM,
+        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => {
+            &SUBSCRIPTION
+        }
+        b"MONITOR" => &Exception::Always(Route::Pin(Pin::Monitor)),
         b"PUBLISH" | b"SPUBLISH" | b"PUBSUB" => &LINK,
-        b"AUTH" | b"RESET" | b"READONLY" | b"READWRITE" | b"ASKING" => &STATE,
+        b"READONLY" => &STATE,
+        b"READWRITE" => &LINK,
+        b"ASKING" => &UNKNOWN,
+        b"RESET" => &Exception::Depends(|args| exactly(args, 1, Local::Reset)),
+        b"AUTH" => &Exception::Depends(|args| match args.len() {
+            2 | 3 => Route::Local(Local::Auth),
+            _ => Route::Link,
+        }),
         b"CLIENT" => &Exception::Depends(client),
         b"HELLO" => &Exception::Depends(hello),
         b"SELECT" => &Exception::Depends(|args| exactly(args, 2, Local::Select)),
@@ -73,24 +87,64 @@ fn stream_read(args: &Args<'_>) -> Route {
 
 fn client(args: &Args<'_>) -> Route {
     let sub = |word| args.is(1, word);
+    let off = args.len() == 3 && args.is(2, "OFF");
     match args.len() {
         2 if sub("GETNAME") => Route::Local(Local::ClientGetName),
         3 if sub("SETNAME") => Route::Local(Local::ClientSetName),
         4 if sub("SETINFO") => Route::Local(Local::ClientSetInfo),
-        _ if sub("REPLY") => Route::Pin(Pin::Stream),
-        _ if sub("TRACKING") || sub("CACHING") || sub("NO-EVICT") || sub("NO-TOUCH") => Route::Pin(Pin::State),
-        // They speak of connections by the upstream's ids, the asking one's among them: it needs one that is its own.
-        _ if sub("ID") || sub("INFO") || sub("LIST") || sub("KILL") || sub("UNBLOCK") => Route::Pin(Pin::State),
-        _ if sub("GETREDIR") || sub("TRACKINGINFO") => Route::Pin(Pin::State),
+        3 if sub("REPLY") => Route::Local(Local::ClientReply),
+        // Where it is not on, to turn it off changes nothing.
+        _ if (sub("TRACKING") || sub("NO-EVICT") || sub("NO-TOUCH")) && !off => Route::Pin(Pin::State),
+        2 if sub("ID") => Route::Local(Local::ClientId),
+        2 if sub("INFO") => Route::Rewritten(Rewritten::ClientInfo),
+        2 if sub("GETREDIR") || sub("TRACKINGINFO") => Route::Rewritten(Rewritten::ClientRedirect),
+        _ if sub("LIST") => Route::Rewritten(Rewritten::ClientList),
+        n if n > 2 && sub("KILL") => Route::Rewritten(Rewritten::ClientKill),
+        3 | 4 if sub("UNBLOCK") => Route::Rewritten(Rewritten::ClientUnblock),
         // Asked by recent clients of every server, and refused by most; where it is known it would speak of a link.
         _ if sub("MAINT_NOTIFICATIONS") => Route::Refuse(MAINT_NOTIFICATIONS),
-        // For the whole server, or an error: any connection may ask.
+        // For the whole server, or an error, or of a connection that has not been told anything: any may ask.
         _ => Route::Link,
     }
 }
 
 fn hello(args: &Args<'_>) -> Route {
-    let version = args.len() == 1 || args.is(1, "2") || args.is(1, "3");
-    let named = args.len() == 4 && args.is(2, "SETNAME");
-    if version && (args.len() <= 2 || named) { Route::Local(Local::Hello) } else { Route::Pin(Pin::State) }
+    if args.len() == 1 || Hello::parse(args).is_some() { Route::Local(Local::Hello) } else { UNKNOWN_ROUTE }
+}
+
+/// A whole `HELLO`.
+pub struct Hello<'a> {
+    /// The protocol that it asks for.
+    pub proto: Option<Proto>,
+    /// User and password.
+    pub auth: Option<(&'a [u8], &'a [u8])>,
+    /// The name that it sets.
+    pub name: Option<&'a [u8]>,
+}
+
+impl<'a> Hello<'a> {
+    /// None where it is one that Redis refuses, in its own words.
+    #[must_use]
+    pub fn parse(args: &Args<'a>) -> Option<Self> {
+        let proto = match args.get(1) {
+            None => None,
+            Some(b"2") => Some(Proto::Resp2),
+            Some(b"3") => Some(Proto::Resp3),
+            Some(_) => return None,
+        };
+        let mut hello = Self { proto, auth: None, name: None };
+        let mut at = 2;
+        while at < args.len() {
+            if args.is(at, "AUTH") {
+                hello.auth = Some((args.get(at + 1)?, args.get(at + 2)?));
+                at += 3;
+            } else if args.is(at, "SETNAME") {
+                hello.name = Some(args.get(at + 1)?);
+                at += 2;
+            } else {
+                return None;
+            }
+        }
+        Some(hello)
+    }
 }

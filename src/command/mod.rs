@@ -6,7 +6,7 @@
 mod exceptions;
 mod table;
 
-pub use exceptions::{Exception, exception};
+pub use exceptions::{Exception, Hello, exception};
 pub use table::CommandTable;
 
 use crate::resp::ArgRange;
@@ -17,15 +17,17 @@ const NAME_BYTES_MAX: usize = 64;
 /// Why a client gets a connection of its own; each is a state that the upstream keeps by connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
-    /// MULTI, WATCH and what ends them.
+    /// MULTI, WATCH: until EXEC, DISCARD, UNWATCH.
     Transaction,
-    /// May wait in the upstream: the client's end must end the wait.
+    /// May wait in the upstream: until its reply, and the client's end must end the wait.
     Blocking,
-    /// Replies are no longer one a request (pub/sub, MONITOR, CLIENT REPLY).
-    Stream,
-    /// Anything else that the connection remembers (AUTH, CLIENT TRACKING, CLIENT …, RESET, READONLY, ASKING).
+    /// The SUBSCRIBE and UNSUBSCRIBE family: until there is no subscription.
+    Subscription,
+    /// MONITOR: replies are no longer one a request.
+    Monitor,
+    /// CLIENT TRACKING, NO-EVICT, NO-TOUCH, READONLY: until it is taken back.
     State,
-    /// Neither the exceptions nor the upstream's COMMAND know it.
+    /// Neither the exceptions nor the upstream's COMMAND know it: until its reply, where that is an error.
     Unknown,
 }
 
@@ -36,6 +38,8 @@ pub enum Route {
     Inventory,
     /// Answered by the sidecar.
     Local(Local),
+    /// Asked of the upstream, in other words where need be; the client gets what is made of the reply.
+    Rewritten(Rewritten),
     /// Stateless: over a shared link.
     Link,
     /// Over a connection of the client's own.
@@ -44,23 +48,54 @@ pub enum Route {
     Refuse(&'static str),
 }
 
-/// Commands that the sidecar answers itself while the client has no connection of its own.
+/// Commands that the sidecar answers itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Local {
     /// `PING [message]`: by the upstream where that can be reached.
     Ping,
     /// `QUIT`
     Quit,
+    /// `RESET`
+    Reset,
     /// `SELECT n`
     Select,
-    /// `HELLO [2|3 [SETNAME name]]`
+    /// `HELLO [2|3 [AUTH user password] [SETNAME name]]`
     Hello,
+    /// `AUTH [user] password`
+    Auth,
     /// `CLIENT GETNAME`
     ClientGetName,
     /// `CLIENT SETNAME name`
     ClientSetName,
     /// `CLIENT SETINFO LIB-NAME|LIB-VER value`
     ClientSetInfo,
+    /// `CLIENT REPLY ON|OFF|SKIP`
+    ClientReply,
+    /// `CLIENT ID`
+    ClientId,
+}
+
+/// Commands that speak of the upstream's clients, and are to speak of the sidecar's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rewritten {
+    /// `CLIENT INFO`
+    ClientInfo,
+    /// `CLIENT LIST [filters]`
+    ClientList,
+    /// `CLIENT KILL addr:port`, `CLIENT KILL filters`
+    ClientKill,
+    /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`
+    ClientUnblock,
+    /// `CLIENT GETREDIR`, `CLIENT TRACKINGINFO`
+    ClientRedirect,
+}
+
+impl Local {
+    /// A client with a connection of its own has this state there.
+    #[must_use]
+    pub fn is_the_connections(self) -> bool {
+        matches!(self, Self::Ping | Self::Quit | Self::Select | Self::Hello | Self::Auth)
+    }
 }
 
 /// Is it one of the inventory's?
@@ -164,19 +199,22 @@ mod tests {
             ("XREAD STREAMS block 0", Route::Link),
             ("XREADGROUP COUNT 1 GROUP STREAMS c BLOCK 0 STREAMS s >", Route::Pin(Pin::Blocking)),
             ("XREADGROUP GROUP BLOCK BLOCK COUNT 1 STREAMS s >", Route::Link),
-            ("SUBSCRIBE c", Route::Pin(Pin::Stream)),
-            ("MONITOR", Route::Pin(Pin::Stream)),
-            ("CLIENT REPLY OFF", Route::Pin(Pin::Stream)),
+            ("SUBSCRIBE c", Route::Pin(Pin::Subscription)),
+            ("MONITOR", Route::Pin(Pin::Monitor)),
+            ("CLIENT REPLY OFF", Route::Local(Local::ClientReply)),
             ("CLIENT TRACKING ON", Route::Pin(Pin::State)),
             ("CLIENT SETNAME x", Route::Local(Local::ClientSetName)),
             ("CLIENT NO-EVICT ON", Route::Pin(Pin::State)),
-            ("CLIENT ID", Route::Pin(Pin::State)),
-            ("CLIENT KILL ID 7", Route::Pin(Pin::State)),
+            ("CLIENT ID", Route::Local(Local::ClientId)),
+            ("CLIENT KILL ID 7", Route::Rewritten(Rewritten::ClientKill)),
             ("CLIENT PAUSE 10", Route::Link),
             ("CLIENT SETNAME", Route::Link),
-            ("AUTH p", Route::Pin(Pin::State)),
+            ("AUTH p", Route::Local(Local::Auth)),
             ("HELLO 3", Route::Local(Local::Hello)),
-            ("HELLO 3 AUTH u p", Route::Pin(Pin::State)),
+            ("HELLO 3 AUTH u p", Route::Local(Local::Hello)),
+            ("HELLO 3 SETNAME me AUTH u p", Route::Local(Local::Hello)),
+            ("HELLO 3 AUTH u", Route::Pin(Pin::Unknown)),
+            ("EXEC", Route::Link),
             ("HELLO 3 SETNAME me", Route::Local(Local::Hello)),
             ("foo.block k", Route::Pin(Pin::Blocking)),
             ("foo.unknown k", Route::Pin(Pin::Unknown)),

@@ -1,13 +1,15 @@
 //! What the upstream says of its commands.
 
 use super::{Pin, Route};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The upstream's COMMAND reply, as far as the way of a command depends on it.
 #[derive(Debug, Default)]
 pub struct CommandTable {
     /// By upper-case name: whether it may block.
     blocking: HashMap<Box<[u8]>, bool>,
+    /// Lower-case names of those that have subcommands.
+    containers: HashSet<Box<[u8]>>,
 }
 
 impl CommandTable {
@@ -20,7 +22,20 @@ impl CommandTable {
                 (name.to_ascii_uppercase().into_bytes().into_boxed_slice(), flags.iter().any(|flag| flag == "blocking"))
             })
             .collect();
-        Self { blocking }
+        Self { blocking, containers: HashSet::new() }
+    }
+
+    /// These have subcommands, by their lower-case names.
+    #[must_use]
+    pub fn with_containers(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.containers = names.into_iter().map(|name| name.into_bytes().into_boxed_slice()).collect();
+        self
+    }
+
+    /// Does the command of this lower-case name have subcommands?
+    #[must_use]
+    pub fn has_subcommands(&self, lower: &[u8]) -> bool {
+        self.containers.contains(lower)
     }
 
     /// How many commands it knows; none before the upstream was reached.

@@ -124,6 +124,26 @@ labels! {
         Inventory = "inventory",
     }
 
+    /// Why a client got a connection of its own.
+    pub enum PinReason as "reason" {
+        /// MULTI, WATCH.
+        Transaction = "transaction",
+        /// A command that may wait.
+        Blocking = "blocking",
+        /// SUBSCRIBE and its like.
+        Subscription = "subscription",
+        /// MONITOR.
+        Monitor = "monitor",
+        /// CLIENT TRACKING and other state of a connection.
+        State = "state",
+        /// A command that the upstream's COMMAND does not know.
+        Unknown = "unknown",
+        /// A request too large to be kept.
+        Large = "large",
+        /// By the configuration.
+        Always = "always",
+    }
+
     /// What an upstream connection is for.
     pub enum ConnectionKind as "kind" {
         /// Shared by clients.

@@ -57,6 +57,9 @@ metrics! {
     REQUESTS_TOTAL = Kind::Counter, "requests_total", "requests", "Requests of clients, by the way they went.";
     UPSTREAM_CONNECTIONS = Kind::Gauge, "upstream_connections", "connections",
         "Connections to the upstream now, by what they are for.";
+    PINS_TOTAL = Kind::Counter, "pins_total", "times",
+        "Clients that got an upstream connection of their own, by why; each time anew.";
+    PINNED_CLIENTS = Kind::Gauge, "pinned_clients", "clients", "Clients that have an upstream connection of their own now.";
     BATCH_OPERATIONS = Kind::Histogram(OPERATIONS), "batch_operations", "operations",
         "Inventory operations that went upstream together.";
     BATCH_ROUND_TRIP_SECONDS = Kind::Histogram(SECONDS), "batch_round_trip_seconds", "seconds",

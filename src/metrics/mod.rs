@@ -17,7 +17,7 @@ use std::sync::Arc;
 use ::metrics::{Counter, Gauge, Histogram, Key, Label as KeyLabel, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-pub use labels::{ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, Route, Status};
+pub use labels::{ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Route, Status};
 pub use list::{Kind, METRICS, Metric};
 pub use operations::OperationMetrics;
 
@@ -55,6 +55,10 @@ pub struct Metrics {
     pub requests: By<Route, Counter>,
     /// Upstream connections now.
     pub upstream_connections: By<ConnectionKind, Gauge>,
+    /// Clients that got a connection of their own, by why.
+    pub pins: By<PinReason, Counter>,
+    /// Clients that have one now.
+    pub pinned_clients: Gauge,
     /// Operations of a batch, once a batch.
     pub batch_operations: Histogram,
     /// From sending a batch to its last reply, in seconds.
@@ -98,6 +102,8 @@ impl Metrics {
             upstream_connections: By::new(|kind: ConnectionKind| {
                 gauge(&recorder, &list::UPSTREAM_CONNECTIONS, &[(ConnectionKind::NAME, kind.word())])
             }),
+            pins: counters(&recorder, &list::PINS_TOTAL, &[]),
+            pinned_clients: gauge(&recorder, &list::PINNED_CLIENTS, &[]),
             batch_operations: histogram(&recorder, &list::BATCH_OPERATIONS, &[]),
             batch_round_trip: histogram(&recorder, &list::BATCH_ROUND_TRIP_SECONDS, &[]),
             pool_wait: histogram(&recorder, &list::POOL_WAIT_SECONDS, &[]),

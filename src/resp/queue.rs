@@ -64,7 +64,15 @@ impl ReplyQueue {
         let number = inner.head + inner.slots.len() as u64;
         inner.slots.push_back(Slot::Waiting(None));
         inner.waiting += 1;
-        Ticket { queue: Rc::clone(self), number, answered: false }
+        Ticket { queue: Rc::clone(self), number, answered: false, muted: false }
+    }
+
+    /// The same for a client that wants no reply to this request (`CLIENT REPLY OFF`, `SKIP`).
+    #[must_use]
+    pub fn muted_ticket(self: &Rc<Self>) -> Ticket {
+        let mut ticket = self.ticket();
+        ticket.muted = true;
+        ticket
     }
 
     /// A reply that is here already.
@@ -283,18 +291,26 @@ pub struct Ticket {
     queue: Rc<ReplyQueue>,
     number: u64,
     answered: bool,
+    muted: bool,
 }
 
 impl Ticket {
     /// A part of the reply; the rest follows.
     pub fn part(&self, bytes: &[u8]) {
+        if !self.muted {
+            self.queue.part(self.number, bytes);
+        }
+    }
+
+    /// What came before the reply, or in its place, and is no reply: CLIENT REPLY does not silence it.
+    pub fn aside(&self, bytes: &[u8]) {
         self.queue.part(self.number, bytes);
     }
 
     /// The whole reply, or its last part.
     pub fn complete(mut self, bytes: &[u8]) {
         self.answered = true;
-        self.queue.complete(self.number, bytes);
+        self.queue.complete(self.number, if self.muted { b"" } else { bytes });
     }
 
     /// Part of the reply went out and the rest will never come: the client is to be closed.
@@ -314,10 +330,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.answered {
-            self.queue.complete(
-                self.number,
-                b"-UNCERTAIN the sidecar gave up this request; what became of it is not known\r\n",
-            );
+            let lost: &[u8] = b"-UNCERTAIN the sidecar gave up this request; what became of it is not known\r\n";
+            self.queue.complete(self.number, if self.muted { b"" } else { lost });
         }
     }
 }

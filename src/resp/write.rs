@@ -36,6 +36,15 @@ pub fn bulk(out: &mut BytesMut, data: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+/// `=n`, the three letters of its kind, `:` and `data`: a text over RESP3.
+pub fn verbatim(out: &mut BytesMut, kind: &str, data: &[u8]) {
+    header(out, b'=', data.len() + kind.len() + 1);
+    out.put_slice(kind.as_bytes());
+    out.put_u8(b':');
+    out.put_slice(data);
+    out.put_slice(b"\r\n");
+}
+
 /// What is not there: `_`, in RESP2 `$-1`.
 pub fn null(out: &mut BytesMut, proto: Proto) {
     out.put_slice(match proto {

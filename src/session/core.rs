@@ -1,13 +1,17 @@
 //! What a session knows of its client, apart from the bytes that are being read.
 
-use crate::error::UpstreamError;
+use super::clients::{ClientEntry, Clients};
+use crate::command::Args;
+use crate::error::{Kind, UpstreamError};
 use crate::inventory::batcher::Batcher;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
-use crate::resp::{Proto, ReplyQueue};
+use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::tenant::Tenant;
-use crate::upstream::link::{Scratch, unavailable};
-use crate::upstream::links::{Links, PinnedLink, SharedLink};
+use crate::upstream::link::{Scratch, refusal};
+use crate::upstream::links::pins::PinnedLink;
+use crate::upstream::links::{Links, SharedLink};
 use crate::upstream::pool::Knowledge;
+use crate::upstream::stream::Greeting;
 use bytes::Bytes;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -43,6 +47,10 @@ pub struct SessionContext {
     pub batcher: Rc<Batcher>,
     /// What is known of the upstream.
     pub knowledge: Arc<Knowledge>,
+    /// All clients, those of other workers too.
+    pub clients: Arc<Clients>,
+    /// The sidecar's own user upstream.
+    pub default_user: Vec<u8>,
     /// Figures.
     pub metrics: Metrics,
     /// Where bytes are read into.
@@ -89,17 +97,47 @@ pub(super) enum Stage {
 }
 
 /// A request whose answer needs another link; until it is up nothing more of this client is taken.
-pub(super) enum Wait {
-    Select { link: SharedLink, db: u32 },
-    Hello { link: SharedLink, proto: Proto, name: Option<Vec<u8>> },
+pub(super) struct Wait {
+    /// The link that says what the client is to be from here on.
+    pub link: SharedLink,
+    pub greeting: Greeting,
+    pub request: Waiting,
+    /// Credentials are proved by a new connection, or else by asking on one that has them.
+    pub proof: Proof,
+}
+
+pub(super) enum Waiting {
+    /// SELECT or AUTH.
+    Plain,
+    /// HELLO, and the name that it sets.
+    Hello { name: Option<Vec<u8>> },
+}
+
+pub(super) enum Proof {
+    /// None is needed, or the connection being made is it.
+    Given,
+    /// The link was there already.
+    Wanted,
+    /// AUTH is on its way, and this is where its reply comes.
+    Asked(Rc<ReplyQueue>),
+}
+
+/// What the client wants to hear: CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReplyMode {
+    On,
+    Off,
+    /// Not the reply to the next request,
+    SkipNext,
+    /// which is this one.
+    Skip,
 }
 
 /// What a client has set.
 pub(super) struct Client {
-    pub id: u64,
-    pub proto: Proto,
-    pub db: u32,
-    pub name: Vec<u8>,
+    /// While it has a connection of its own, that one knows better.
+    pub greeting: Greeting,
+    pub replies: ReplyMode,
 }
 
 /// Everything of a session but the scanner, whose results are borrowed while this works.
@@ -107,6 +145,10 @@ pub(super) struct Core {
     pub context: Rc<SessionContext>,
     pub replies: Rc<ReplyQueue>,
     pub client: Client,
+    /// What others see of it.
+    pub entry: Arc<ClientEntry>,
+    /// Where its invalidations go: the id upstream, and the client's.
+    pub redirect: Option<(u64, u64)>,
     pub lane: Lane,
     pub phase: Phase,
     pub link: Option<SharedLink>,
@@ -116,13 +158,22 @@ pub(super) struct Core {
     pub stage: Stage,
     pub wait: Option<Wait>,
     counts: [u64; ROUTES.len()],
+    /// The name of the last command and its first argument, as far as they fit, and how much of each does.
+    command: ([u8; COMMAND_BYTES], usize, usize),
+    pub bytes_in: u64,
+    pub bytes_out: u64,
 }
 
+/// The name and the subcommand of the last command that CLIENT LIST shows; Redis's longest is shorter.
+const COMMAND_BYTES: usize = 40;
+
 impl Core {
-    pub fn new(context: Rc<SessionContext>, replies: Rc<ReplyQueue>, id: u64) -> Self {
+    pub fn new(context: Rc<SessionContext>, replies: Rc<ReplyQueue>, entry: Arc<ClientEntry>) -> Self {
         Self {
             replies,
-            client: Client { id, proto: Proto::Resp2, db: context.links.first_db(), name: Vec::new() },
+            client: Client { greeting: context.links.first_greeting(Proto::Resp2), replies: ReplyMode::On },
+            entry,
+            redirect: None,
             lane: Lane::Link,
             phase: Phase::Open,
             link: None,
@@ -131,6 +182,9 @@ impl Core {
             stage: Stage::Frames,
             wait: None,
             counts: [0; ROUTES.len()],
+            command: ([0; COMMAND_BYTES], 0, 0),
+            bytes_in: 0,
+            bytes_out: 0,
             context,
         }
     }
@@ -157,10 +211,30 @@ impl Core {
         }
     }
 
+    /// The place of a reply that comes later, where the client wants to hear it.
+    pub fn ticket(&self) -> Ticket {
+        if self.client.replies == ReplyMode::On { self.replies.ticket() } else { self.replies.muted_ticket() }
+    }
+
+    /// A reply of the sidecar's own, where the client wants to hear it.
+    pub fn push(&self, reply: &[u8]) {
+        if self.client.replies == ReplyMode::On {
+            self.replies.push(reply);
+        }
+    }
+
+    /// What the client is upstream. Only where no request is in flight is it certain.
+    pub fn greeting(&self) -> Greeting {
+        match &self.pin {
+            Some(pin) => pin.remembered().greeting.clone(),
+            None => self.client.greeting.clone(),
+        }
+    }
+
     pub fn protocol_error(&mut self, reply: &[u8]) {
         self.context.metrics.error(ErrorOrigin::Client, ErrorKind::Protocol);
         if !self.is_raw() {
-            self.replies.push(reply);
+            self.push(reply);
         }
         self.phase = Phase::Finishing;
     }
@@ -170,26 +244,78 @@ impl Core {
         self.count(Route::Local);
         let origin = if kind == ErrorKind::Overloaded { ErrorOrigin::Sidecar } else { ErrorOrigin::Client };
         self.context.metrics.error(origin, kind);
-        self.replies.push(line);
+        self.push(line);
         Step::Done
     }
 
-    pub fn refuse_unavailable(&self, error: &UpstreamError) {
-        self.context.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
-        self.replies.push(unavailable(error).as_bytes());
+    /// No connection could be made: the upstream's own word, or that it cannot be reached.
+    pub fn refuse_unconnected(&self, error: &UpstreamError) {
+        if !matches!(error.kind, Kind::Auth | Kind::Reply) {
+            self.context.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
+        }
+        self.push(refusal(error).as_bytes());
     }
 
     pub fn count(&mut self, route: Route) {
         self.counts[route as usize] += 1;
     }
 
-    pub fn flush_counts(&mut self) {
+    /// Notes what CLIENT LIST shows as the last command.
+    pub fn note_command(&mut self, args: &Args<'_>) {
+        let (bytes, name_len, sub_len) = &mut self.command;
+        let name = args.get(0).unwrap_or_default();
+        let sub = args.get(1).filter(|sub| name.len() + sub.len() <= COMMAND_BYTES).unwrap_or_default();
+        *name_len = name.len().min(COMMAND_BYTES);
+        *sub_len = sub.len();
+        bytes[..*name_len].copy_from_slice(&name[..*name_len]);
+        bytes[*name_len..*name_len + *sub_len].copy_from_slice(sub);
+    }
+
+    /// Hands the figures of what was done since the last time over: to the metrics, and to whom else speaks of this client.
+    pub fn publish(&mut self) {
+        let mut requests = 0;
         for route in ROUTES {
             let count = std::mem::take(&mut self.counts[route as usize]);
             if count > 0 {
                 self.context.metrics.requests[route].increment(count);
-                self.context.requests.set(self.context.requests.get() + count);
+                requests += count;
             }
         }
+        if requests > 0 {
+            self.context.requests.set(self.context.requests.get() + requests);
+            self.entry.is_active();
+        }
+        let pinned = self.pin.as_ref().map(|pin| (pin.upstream_id(), !pin.remembered().subscriptions.is_empty()));
+        let (upstream_id, subscribed) = pinned.unwrap_or_default();
+        let changed = {
+            let mut state = self.entry.state();
+            let changed = state.upstream_id != upstream_id;
+            (state.upstream_id, state.subscribed) = (upstream_id, subscribed);
+            state.requests += requests;
+            (state.bytes_in, state.bytes_out) = (self.bytes_in, self.bytes_out);
+            if requests > 0 {
+                let (bytes, name_len, sub_len) = &self.command;
+                let name = &bytes[..*name_len];
+                state.command.clear();
+                state.command.extend(name.iter().map(u8::to_ascii_lowercase));
+                if *sub_len > 0 && self.context.knowledge.commands.load().has_subcommands(&state.command) {
+                    state.command.push(b'|');
+                    state.command.extend(bytes[*name_len..*name_len + *sub_len].iter().map(u8::to_ascii_lowercase));
+                }
+            }
+            changed
+        };
+        if changed {
+            self.entry.wake_waiters();
+        }
+    }
+
+    /// What the client has set is another: others see it at once.
+    pub fn publish_client(&self) {
+        let greeting = self.greeting();
+        let mut state = self.entry.state();
+        state.db = greeting.db;
+        state.resp = if greeting.proto == Proto::Resp3 { 3 } else { 2 };
+        state.user = greeting.identity.map_or_else(Vec::new, |credentials| credentials.user().to_vec());
     }
 }

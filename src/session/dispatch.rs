@@ -1,16 +1,19 @@
 //! Which way a request goes, for a client without a connection of its own; and the way of the inventory for all.
 
-use super::core::{Core, Lane, Phase, Step};
-use crate::command::{Args, Local, Route, is_inventory, route};
+use super::client_rows::number;
+use super::core::{Core, Lane, Phase, ReplyMode, Step};
+use super::encode;
+use super::rewritten::NOBODY;
+use crate::command::{Args, Local, Pin, Route, route};
 use crate::inventory::commands::{Context as CommandContext, Request, parse};
 use crate::inventory::id::cell_of;
 use crate::inventory::reply::Outcome;
-use crate::metrics::{ErrorKind, ErrorOrigin, Operation, Route as RouteLabel, Status};
+use crate::metrics::{ErrorKind, ErrorOrigin, Operation, PinReason, Route as RouteLabel, Status};
 use crate::resp::{ArgRange, Proto, is_security_violation};
-use crate::upstream::link::Watch;
+use crate::upstream::link::state::{Effect, Watch};
 use crate::upstream::links::SharedLink;
 use bytes::BytesMut;
-use std::task::Context;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 impl Core {
@@ -19,24 +22,71 @@ impl Core {
         let args = Args::new(frame, ranges);
         if args.get(0).is_some_and(is_security_violation) {
             // As Redis: the body of a misled HTTP request must not be executed as commands.
-            tracing::warn!(client = self.client.id, "closed a client that speaks HTTP");
+            tracing::warn!(client = self.entry.id, "closed a client that speaks HTTP");
             self.context.metrics.error(ErrorOrigin::Client, ErrorKind::Protocol);
             self.phase = Phase::Finishing;
             return Step::Done;
         }
+        let redirected = match self.redirected(cx, &args) {
+            Poll::Pending => return Step::Blocked,
+            Poll::Ready(redirected) => redirected,
+        };
+        let (frame, args) = match &redirected {
+            Some((frame, ranges)) => (&frame[..], Args::new(frame, ranges)),
+            None => (frame, args),
+        };
         if self.replies.queued() >= self.context.settings.pipeline_max || !self.has_room(cx) {
             return Step::Blocked;
         }
-        if self.pin.is_some() {
-            return self.dispatch_pinned(frame, &args);
+        self.note_command(&args);
+        if self.client.replies == ReplyMode::SkipNext {
+            self.client.replies = ReplyMode::Skip;
         }
-        match route(&args, &self.context.knowledge.commands.load()) {
-            Route::Inventory => self.inventory(&args, self.client.proto),
-            _ if self.context.tenant.pin_always => self.pin_and_dispatch(frame, &args),
-            Route::Local(Local::Ping) if self.link_is_up() => self.send_on_link(frame),
-            Route::Local(local) => self.answer(local, &args),
-            Route::Link => self.send_on_link(frame),
-            Route::Pin(_) => self.pin_and_dispatch(frame, &args),
+        let step =
+            if self.pin.is_some() { self.dispatch_pinned(frame, &args) } else { self.dispatch_shared(frame, &args) };
+        if matches!(step, Step::Done) && self.wait.is_none() {
+            self.request_is_over();
+        }
+        step
+    }
+
+    /// The reply to a request is on its way or here: CLIENT REPLY SKIP was for it alone.
+    pub(super) fn request_is_over(&mut self) {
+        if self.client.replies == ReplyMode::Skip {
+            self.client.replies = ReplyMode::On;
+        }
+    }
+
+    /// `CLIENT TRACKING … REDIRECT id` with the id upstream of that client's own connection, which it is made to have. None:
+    /// it is another request.
+    fn redirected(&mut self, cx: &Context<'_>, args: &Args<'_>) -> Poll<Option<(BytesMut, Vec<ArgRange>)>> {
+        if args.len() < 5 || !args.is(0, "CLIENT") || !args.is(1, "TRACKING") {
+            return Poll::Ready(None);
+        }
+        let Some(place) = (3..args.len() - 1).find(|&at| args.is(at, "REDIRECT")) else { return Poll::Ready(None) };
+        let Some(id) = args.get(place + 1).and_then(number) else { return Poll::Ready(None) };
+        let upstream = ready!(self.context.clients.poll_own_connection(id, cx)).unwrap_or(NOBODY);
+        self.redirect = Some((upstream, id));
+        let mut words: Vec<Vec<u8>> = args.from(0).map(<[u8]>::to_vec).collect();
+        words[place + 1] = upstream.to_string().into_bytes();
+        Poll::Ready(Some(encode(&words)))
+    }
+
+    fn dispatch_shared(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
+        match route(args, &self.context.knowledge.commands.load()) {
+            Route::Inventory => self.inventory(args, self.client.greeting.proto),
+            _ if self.context.tenant.pin_always => self.pin_and_dispatch(frame, args, PinReason::Always),
+            Route::Local(Local::Ping) if self.link_is_up() => self.send_on_link(frame, None),
+            Route::Local(local) => self.answer(local, args),
+            Route::Link => self.send_on_link(frame, None),
+            Route::Rewritten(which) => match self.rewriting(which, args) {
+                Some((request, rewrite)) => {
+                    let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: false };
+                    self.send_on_link(request.as_deref().unwrap_or(frame), Some(Box::new(watch)))
+                }
+                None => self.send_on_link(frame, None),
+            },
+            Route::Pin(pin) => self.pin_and_dispatch(frame, args, reason(pin)),
             Route::Refuse(line) => self.refuse(ErrorKind::Unsupported, line.as_bytes()),
         }
     }
@@ -50,15 +100,15 @@ impl Core {
         if self.link.as_ref().is_some_and(|link| link.is_closed()) {
             self.link = None;
         }
-        self.link.get_or_insert_with(|| self.context.links.shared(self.client.db, self.client.proto))
+        self.link.get_or_insert_with(|| self.context.links.shared(&self.client.greeting))
     }
 
-    fn send_on_link(&mut self, frame: &[u8]) -> Step {
+    fn send_on_link(&mut self, frame: &[u8], watch: Option<Box<Watch>>) -> Step {
         if !self.enter(Lane::Link) {
             return Step::Blocked;
         }
-        let ticket = self.replies.ticket();
-        self.shared_link().send(frame, ticket, Watch::None);
+        let ticket = self.ticket();
+        self.shared_link().send(frame, ticket, watch);
         self.count(RouteLabel::Link);
         Step::Done
     }
@@ -73,14 +123,14 @@ impl Core {
         let (operation, request) = parse(args, &context);
         match request {
             Ok(Request::Operations(operations)) => {
-                self.context.batcher.submit(operations, self.replies.ticket(), proto);
+                self.context.batcher.submit(operations, self.ticket(), proto);
             }
             Ok(Request::Marks(skus, operations)) => {
                 // Behind an operation of its own in flight the client must see what that one did.
                 let known = if self.replies.waiting() == 0 { self.marks(&skus) } else { None };
                 match known {
                     Some(outcome) => self.reply(operation, &outcome, proto),
-                    None => self.context.batcher.submit(operations, self.replies.ticket(), proto),
+                    None => self.context.batcher.submit(operations, self.ticket(), proto),
                 }
             }
             Ok(Request::Answer(outcome)) => self.reply(operation, &outcome, proto),
@@ -110,10 +160,18 @@ impl Core {
         }
         let mut out = BytesMut::with_capacity(64);
         outcome.write(&mut out, proto);
-        self.replies.push(&out);
+        self.push(&out);
     }
+}
 
-    pub(super) fn is_inventory(args: &Args<'_>) -> bool {
-        args.get(0).is_some_and(is_inventory)
+/// The label of a reason to pin.
+fn reason(pin: Pin) -> PinReason {
+    match pin {
+        Pin::Transaction => PinReason::Transaction,
+        Pin::Blocking => PinReason::Blocking,
+        Pin::Subscription => PinReason::Subscription,
+        Pin::Monitor => PinReason::Monitor,
+        Pin::State => PinReason::State,
+        Pin::Unknown => PinReason::Unknown,
     }
 }

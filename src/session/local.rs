@@ -1,39 +1,89 @@
-//! What the sidecar answers itself, as Redis would, for a client without a connection of its own.
+//! What the sidecar answers itself, as Redis would.
 
-use super::core::{Core, Phase, Step, Wait};
-use crate::command::{Args, Local};
-use crate::error::Kind;
+use super::clients::ClientState;
+use super::core::{Core, Phase, Proof, ReplyMode, Step, Wait, Waiting};
+use crate::command::{Args, Hello, Local};
 use crate::metrics::Route;
-use crate::resp::{Proto, write};
-use bytes::{Bytes, BytesMut};
+use crate::resp::{Proto, ReplyQueue, write};
+use crate::upstream::stream::{Credentials, Greeting, with_id};
+use bytes::BytesMut;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 impl Core {
     pub(super) fn answer(&mut self, local: Local, args: &Args<'_>) -> Step {
+        match local {
+            Local::Select => return self.select(args.get(1).unwrap_or_default()),
+            Local::Hello => return self.hello(args),
+            Local::Auth => return self.auth(args),
+            Local::Reset => return self.reset(),
+            Local::ClientReply => return self.client_reply(args),
+            Local::Quit => self.phase = Phase::Finishing,
+            _ => {}
+        }
+        self.count(Route::Local);
+        if let Some(answer) = self.answer_of(local, args) {
+            self.push(&answer);
+        }
+        Step::Done
+    }
+
+    /// The answer to a command that changes nothing but what the sidecar keeps of the client. None: it does more than that.
+    pub(super) fn answer_of(&mut self, local: Local, args: &Args<'_>) -> Option<BytesMut> {
         let mut out = BytesMut::new();
         let arg = |index| args.get(index).unwrap_or_default();
         match local {
             Local::Ping if args.len() == 1 => write::simple(&mut out, "PONG"),
             Local::Ping => write::bulk(&mut out, args.get(1).unwrap_or_default()),
-            Local::Quit => {
-                write::simple(&mut out, "OK");
-                self.phase = Phase::Finishing;
-            }
-            Local::ClientGetName if self.client.name.is_empty() => write::null(&mut out, self.client.proto),
-            Local::ClientGetName => write::bulk(&mut out, &self.client.name),
+            Local::Quit => write::simple(&mut out, "OK"),
+            Local::ClientGetName => match &self.entry.state().name {
+                name if name.is_empty() => write::null(&mut out, self.greeting().proto),
+                name => write::bulk(&mut out, name),
+            },
             Local::ClientSetName if is_printable(arg(2)) => {
-                self.client.name = arg(2).to_vec();
+                self.entry.state().name = arg(2).to_vec();
                 write::simple(&mut out, "OK");
             }
             Local::ClientSetName => write::error(&mut out, BAD_NAME),
-            Local::ClientSetInfo => set_info(&mut out, arg(2), arg(3)),
-            Local::Select => return self.select(arg(1)),
-            Local::Hello => return self.hello(args),
+            Local::ClientSetInfo => set_info(&mut out, &mut self.entry.state(), arg(2), arg(3)),
+            Local::ClientId => write::integer(&mut out, self.entry.id as i64),
+            Local::Select | Local::Hello | Local::Auth | Local::Reset | Local::ClientReply => return None,
+        }
+        Some(out)
+    }
+
+    fn client_reply(&mut self, args: &Args<'_>) -> Step {
+        self.count(Route::Local);
+        match () {
+            () if args.is(2, "ON") => {
+                self.client.replies = ReplyMode::On;
+                self.push(b"+OK\r\n");
+            }
+            () if args.is(2, "OFF") => self.client.replies = ReplyMode::Off,
+            () if args.is(2, "SKIP") => {
+                if self.client.replies != ReplyMode::Off {
+                    self.client.replies = ReplyMode::SkipNext;
+                }
+            }
+            () => self.push(b"-ERR syntax error\r\n"),
+        }
+        Step::Done
+    }
+
+    /// The client is new again, but for its id. What its own connection remembers goes with that.
+    fn reset(&mut self) -> Step {
+        if self.replies.waiting() > 0 {
+            return Step::Blocked;
         }
         self.count(Route::Local);
-        self.replies.push(&out);
+        (self.pin, self.link) = (None, None);
+        self.client.greeting = self.context.links.first_greeting(Proto::Resp2);
+        self.entry.state().name.clear();
+        self.client.replies = ReplyMode::On;
+        self.publish_client();
+        self.push(b"+RESET\r\n");
         Step::Done
     }
 
@@ -42,14 +92,11 @@ impl Core {
             return Step::Blocked;
         }
         self.count(Route::Local);
-        let index = strict_integer(index);
-        match index.map(u32::try_from) {
-            None => self.replies.push(b"-ERR value is not an integer or out of range\r\n"),
-            Some(Err(_)) => self.replies.push(b"-ERR DB index is out of range\r\n"),
-            Some(Ok(db)) if db == self.client.db => self.replies.push(b"+OK\r\n"),
-            Some(Ok(db)) => {
-                self.wait = Some(Wait::Select { link: self.context.links.shared(db, self.client.proto), db });
-            }
+        match strict_integer(index).map(u32::try_from) {
+            None => self.push(b"-ERR value is not an integer or out of range\r\n"),
+            Some(Err(_)) => self.push(b"-ERR DB index is out of range\r\n"),
+            Some(Ok(db)) if db == self.client.greeting.db => self.push(b"+OK\r\n"),
+            Some(Ok(db)) => self.wait_for(Greeting { db, ..self.client.greeting.clone() }, Waiting::Plain, false),
         }
         Step::Done
     }
@@ -59,74 +106,102 @@ impl Core {
             return Step::Blocked;
         }
         self.count(Route::Local);
-        let name = args.get(3);
-        if name.is_some_and(|name| !is_printable(name)) {
-            self.replies.push(format!("-{BAD_NAME}\r\n").as_bytes());
+        let Some(hello) = Hello::parse(args) else { return Step::Done };
+        if hello.name.is_some_and(|name| !is_printable(name)) {
+            self.push(format!("-{BAD_NAME}\r\n").as_bytes());
             return Step::Done;
         }
-        let proto = match args.get(1) {
-            Some(b"3") => Proto::Resp3,
-            Some(_) => Proto::Resp2,
-            None => self.client.proto,
-        };
-        let link = self.context.links.shared(self.client.db, proto);
-        self.wait = Some(Wait::Hello { link, proto, name: name.map(<[u8]>::to_vec) });
+        let mut greeting = self.client.greeting.clone();
+        greeting.proto = hello.proto.unwrap_or(greeting.proto);
+        if let Some((user, password)) = hello.auth {
+            greeting.identity = Some(Rc::new(Credentials::new(vec![user.to_vec(), password.to_vec()])));
+        }
+        let name = hello.name.map(<[u8]>::to_vec);
+        self.wait_for(greeting, Waiting::Hello { name }, hello.auth.is_some());
         Step::Done
+    }
+
+    fn auth(&mut self, args: &Args<'_>) -> Step {
+        if self.replies.waiting() > 0 {
+            return Step::Blocked;
+        }
+        self.count(Route::Local);
+        let credentials = Credentials::new(args.from(1).map(<[u8]>::to_vec).collect());
+        let greeting = Greeting { identity: Some(Rc::new(credentials)), ..self.client.greeting.clone() };
+        self.wait_for(greeting, Waiting::Plain, true);
+        Step::Done
+    }
+
+    /// Nothing more of this client is taken until a link is what it is to be.
+    fn wait_for(&mut self, greeting: Greeting, request: Waiting, credentials: bool) {
+        let link = self.context.links.shared(&greeting);
+        let proof = if credentials && link.is_up() { Proof::Wanted } else { Proof::Given };
+        self.wait = Some(Wait { link, greeting, request, proof });
     }
 
     /// Goes on with what waits for a link. Returns whether it was answered.
     pub(super) fn poll_wait(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(wait) = self.wait.take() else { return false };
-        let (Wait::Select { link, .. } | Wait::Hello { link, .. }) = &wait;
-        match link.poll_up(cx) {
+        let answered = self.poll_answer(cx);
+        if answered {
+            self.request_is_over();
+        }
+        answered
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(mut wait) = self.wait.take() else { return false };
+        let hello = match wait.link.poll_up(cx) {
             Poll::Pending => {
                 self.wait = Some(wait);
                 return false;
             }
-            Poll::Ready(Ok(hello)) => match wait {
-                Wait::Select { link, db } => {
-                    self.client.db = db;
-                    self.link = Some(link);
-                    self.replies.push(b"+OK\r\n");
-                }
-                Wait::Hello { link, proto, name } => {
-                    self.client.proto = proto;
-                    self.link = Some(link);
-                    if let Some(name) = name {
-                        self.client.name = name;
-                    }
-                    self.replies.push(&with_id(&hello, self.client.id));
-                }
-            },
-            // The upstream's own refusal, of a database that it does not have or of the greeting.
-            Poll::Ready(Err(error)) if matches!(error.kind, Kind::Reply | Kind::Auth) => {
-                self.replies.push(format!("-{}\r\n", error.detail.replace(['\r', '\n'], " ")).as_bytes());
+            Poll::Ready(Ok(hello)) => hello,
+            Poll::Ready(Err(error)) => {
+                self.refuse_unconnected(&error);
+                return true;
             }
-            Poll::Ready(Err(error)) => self.refuse_unavailable(&error),
+        };
+        if let (Proof::Wanted, Some(credentials)) = (&wait.proof, &wait.greeting.identity) {
+            // The link has these credentials already, so whatever the answer it stays what it is.
+            let (asked, mut auth) = (ReplyQueue::new(usize::MAX), BytesMut::new());
+            credentials.write_auth(&mut auth);
+            wait.link.send(&auth, asked.ticket(), None);
+            wait.proof = Proof::Asked(asked);
+        }
+        if let Proof::Asked(asked) = &wait.proof {
+            asked.register(cx.waker());
+            if asked.waiting() > 0 {
+                self.wait = Some(wait);
+                return false;
+            }
+            let mut reply = BytesMut::new();
+            let _ = asked.with_ready(|ready| {
+                reply.extend_from_slice(ready);
+                Ok::<_, std::convert::Infallible>(ready.len())
+            });
+            if !reply.starts_with(b"+") {
+                self.push(&reply);
+                return true;
+            }
+        }
+        self.client.greeting = wait.greeting;
+        self.link = Some(wait.link);
+        self.publish_client();
+        match wait.request {
+            Waiting::Plain => self.push(b"+OK\r\n"),
+            Waiting::Hello { name } => {
+                if let Some(name) = name {
+                    self.entry.state().name = name;
+                }
+                self.push(&with_id(&hello, self.entry.id));
+            }
         }
         true
     }
 }
 
-/// The upstream's reply to HELLO, with the client's id in place of the link's.
-fn with_id(hello: &Bytes, id: u64) -> BytesMut {
-    const FIELD: &[u8] = b"$2\r\nid\r\n:";
-    let mut out = BytesMut::with_capacity(hello.len() + 20);
-    let start = memchr::memmem::find(hello, FIELD).map(|at| at + FIELD.len());
-    let end = start.and_then(|start| memchr::memchr(b'\r', &hello[start..]).map(|length| start + length));
-    match (start, end) {
-        (Some(start), Some(end)) => {
-            out.extend_from_slice(&hello[..start]);
-            out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
-            out.extend_from_slice(&hello[end..]);
-        }
-        _ => out.extend_from_slice(hello),
-    }
-    out
-}
-
 /// As Redis reads an integer: no `+`, no leading zero, no `-0`.
-fn strict_integer(text: &[u8]) -> Option<i32> {
+pub(super) fn strict_integer(text: &[u8]) -> Option<i32> {
     let integer = std::str::from_utf8(text).ok()?.parse::<i32>().ok()?;
     (itoa::Buffer::new().format(integer).as_bytes() == text).then_some(integer)
 }
@@ -136,27 +211,17 @@ fn is_printable(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
-fn set_info(out: &mut BytesMut, option: &[u8], value: &[u8]) {
+fn set_info(out: &mut BytesMut, state: &mut ClientState, option: &[u8], value: &[u8]) {
     let name = String::from_utf8_lossy(option).to_ascii_lowercase();
-    if name != "lib-name" && name != "lib-ver" {
-        write::error(out, &format!("ERR Unrecognized option '{}'", String::from_utf8_lossy(option)));
-    } else if !is_printable(value) {
-        write::error(out, &format!("ERR {name} cannot contain spaces, newlines or special characters."));
-    } else {
+    let place = match &name[..] {
+        "lib-name" => &mut state.lib_name,
+        "lib-ver" => &mut state.lib_ver,
+        _ => return write::error(out, &format!("ERR Unrecognized option '{}'", String::from_utf8_lossy(option))),
+    };
+    if is_printable(value) {
+        *place = value.to_vec();
         write::simple(out, "OK");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_sees_its_own_id_in_the_reply_to_hello() {
-        let hello = Bytes::from_static(b"%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:12345\r\n$4\r\nmode\r\n$2\r\nxx\r\n");
-        assert_eq!(
-            &with_id(&hello, 7)[..],
-            b"%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n$4\r\nmode\r\n$2\r\nxx\r\n".as_slice()
-        );
+    } else {
+        write::error(out, &format!("ERR {name} cannot contain spaces, newlines or special characters."));
     }
 }

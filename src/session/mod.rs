@@ -4,11 +4,15 @@
 //! upstream, and nothing it hands over is cancelled when it ends: what is owed to a client that is gone is thrown away by
 //! whoever brings it.
 
+mod client_rows;
+pub mod clients;
 mod core;
 mod dispatch;
 mod local;
 mod pinned;
+mod rewritten;
 
+use self::clients::ClientEntry;
 use self::core::{Core, Phase, Stage, Step};
 use crate::metrics::{Direction, ErrorKind, ErrorOrigin};
 use crate::resp::{ArgRange, FrameKind, ReplyQueue, RequestLimits, RequestScanner, write};
@@ -18,6 +22,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -39,15 +44,23 @@ struct Session {
     blocked: bool,
 }
 
-/// Serves one client until its end. `replies` is the client's queue, which the caller may wake.
-pub async fn serve(context: Rc<SessionContext>, stream: Stream, id: u64, replies: Rc<ReplyQueue>) {
+/// Serves one client until its end. `replies` is the client's queue, which the caller may wake; `entry` what others see of
+/// it.
+pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<ClientEntry>, replies: Rc<ReplyQueue>) {
+    let id = entry.id;
     let mut session = Session {
-        core: Core::new(context, Rc::clone(&replies), id),
+        core: Core::new(context, Rc::clone(&replies), entry),
         scanner: RequestScanner::new(RequestLimits::default()),
         stream,
         unread: BytesMut::new(),
         blocked: false,
     };
+    session.core.publish_client();
+    poll_fn(|cx| {
+        session.core.entry.set_waker(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
     let end = poll_fn(|cx| session.poll(cx)).await;
     replies.close();
     if let Err(error) = &end {
@@ -75,7 +88,7 @@ impl Session {
     /// Ready when the session is over: `Err` where the connection is of no more use.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = self.advance(cx);
-        self.core.flush_counts();
+        self.core.publish();
         result
     }
 
@@ -84,8 +97,14 @@ impl Session {
             self.core.replies.register(cx.waker());
             if self.core.replies.overflowed() {
                 self.core.context.metrics.error(ErrorOrigin::Client, ErrorKind::SlowReader);
-                tracing::warn!(client = self.core.client.id, "closed a client that does not read its replies");
+                tracing::warn!(client = self.core.entry.id, "closed a client that does not read its replies");
                 return Poll::Ready(Err(io::Error::other("the client does not read its replies")));
+            }
+            if self.core.entry.is_killed() {
+                return Poll::Ready(Err(io::Error::other("killed by CLIENT KILL")));
+            }
+            if self.core.entry.is_finished() {
+                self.core.phase = Phase::Finishing;
             }
             if self.core.replies.broken_off() || self.core.context.closing.get() {
                 self.core.phase = Phase::Finishing;
@@ -93,7 +112,8 @@ impl Session {
                     return Poll::Ready(Ok(()));
                 }
             }
-            let mut progress = self.core.poll_wait(cx) | self.core.end_broken_stream();
+            self.core.keep_wanted_pin(cx);
+            let mut progress = self.core.poll_wait(cx) | self.core.end_broken_stream() | self.core.release_pin();
             progress |= self.take_unread(cx);
             progress |= self.write(cx)?;
             if self.is_over() {
@@ -137,6 +157,7 @@ impl Session {
         }
         if wrote > 0 {
             self.core.context.metrics.bytes[Direction::ClientOut].increment(wrote as u64);
+            self.core.bytes_out += wrote as u64;
         }
         if let Some(pin) = &self.core.pin
             && before > pause
@@ -180,6 +201,7 @@ impl Session {
             return Poll::Ready(Ok(true));
         }
         self.core.context.metrics.bytes[Direction::ClientIn].increment(bytes.len() as u64);
+        self.core.bytes_in += bytes.len() as u64;
         let taken = if self.unread.is_empty() { self.take(cx, bytes) } else { 0 };
         self.unread.extend_from_slice(&bytes[taken..]);
         Poll::Ready(Ok(true))

@@ -1,17 +1,21 @@
-//! A client with a connection of its own, which it keeps for its life; and requests too large to be kept, which need one.
+//! A client with a connection of its own, which it keeps while the upstream keeps state for it there; and requests too large
+//! to be kept, which need one.
 
 use super::core::{Core, Lane, Phase, Stage, Step};
-use crate::command::{Args, Pin, Route, route};
-use crate::metrics::{ErrorKind, Route as RouteLabel};
-use crate::resp::{ArgRange, Proto, ReplyQueue, write};
-use crate::upstream::link::Watch;
-use crate::upstream::stream::Greeting;
-use bytes::{Bytes, BytesMut};
+use super::local::strict_integer;
+use crate::command::{Args, Hello, Local, Pin, Route, route};
+use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
+use crate::resp::{ArgRange, write};
+use crate::upstream::link::state::{Effect, Family, Kept, Watch};
+use crate::upstream::stream::{Credentials, with_id};
+use bytes::BytesMut;
+use std::rc::Rc;
 use std::task::Context;
 
 const NO_MORE_PINNED: &[u8] =
     b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max); this was not sent\r\n";
 const IN_MULTI: &[u8] = b"-ERR INV commands inside MULTI are not supported yet; EXEC will abort this transaction\r\n";
+const REPLY_IN_MULTI: &[u8] = b"-ERR CLIENT REPLY is not served inside MULTI; EXEC will abort this transaction\r\n";
 /// No engine knows it.
 const UNKNOWN_COMMAND: &[u8] = b"INVENTORY-SENTINEL.REFUSED";
 const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
@@ -27,54 +31,76 @@ enum Opened {
 }
 
 impl Core {
-    /// Gives the client a connection of its own, with what it has set; the request is the first on it.
-    pub(super) fn pin_and_dispatch(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
-        // A client's own credentials go first where the sidecar has none: without them the upstream may refuse a greeting.
-        let silent = (args.is(0, "AUTH") || args.is(0, "HELLO")) && !self.context.links.has_credentials();
-        match self.open_pin(silent) {
-            Opened::Yes => {}
-            Opened::NotYet => return Step::Blocked,
-            Opened::Refused => return self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED),
+    /// Gives the client a connection of its own, which is what it is; the request is the first on it.
+    pub(super) fn pin_and_dispatch(&mut self, frame: &[u8], args: &Args<'_>, reason: PinReason) -> Step {
+        match self.open_pin(reason) {
+            Opened::Yes => self.dispatch_pinned(frame, args),
+            Opened::NotYet => Step::Blocked,
+            Opened::Refused => self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED),
         }
-        let step = self.dispatch_pinned(frame, args);
-        if let (true, Some(pin)) = (silent, &self.pin) {
-            let greeting = self.greeting(true);
-            let says_hello = args.is(0, "HELLO");
-            let nobody = ReplyQueue::new(usize::MAX);
-            for request in greeting.follow_ups().iter().skip(usize::from(says_hello && greeting.proto == Proto::Resp3))
-            {
-                pin.send(request, nobody.ticket(), Watch::Must);
-            }
-        }
-        step
     }
 
-    fn greeting(&self, silent: bool) -> Greeting {
-        Greeting { proto: self.client.proto, db: self.client.db, name: self.client.name.clone(), silent }
-    }
-
-    fn open_pin(&mut self, silent: bool) -> Opened {
+    fn open_pin(&mut self, reason: PinReason) -> Opened {
         if self.pin.is_some() {
             return Opened::Yes;
         }
         if !self.enter(Lane::Pinned) {
             return Opened::NotYet;
         }
-        match self.context.links.pinned(&self.replies, self.greeting(silent)) {
+        match self.context.links.pinned(&self.replies, &self.client.greeting, reason) {
             Some(pin) => {
                 self.pin = Some(pin);
-                self.link = None;
                 Opened::Yes
             }
             None => Opened::Refused,
         }
     }
 
+    /// Another client speaks of this one's own connection: it gets one and keeps it.
+    pub(super) fn keep_wanted_pin(&mut self, cx: &mut Context<'_>) {
+        if !self.entry.is_wanted() || self.phase != Phase::Open {
+            return;
+        }
+        if self.pin.is_none() && !matches!(self.open_pin(PinReason::State), Opened::Yes) {
+            return;
+        }
+        let Some(pin) = &self.pin else { return };
+        pin.remembered_mut().keep(Kept::TARGET);
+        if pin.upstream_id().is_none() {
+            // The session is to tell it once it is known.
+            let _ = pin.poll_up(cx);
+        }
+    }
+
+    /// Gives the connection back where the upstream keeps no state of the client there any more. Returns whether it did.
+    pub(super) fn release_pin(&mut self) -> bool {
+        let Some(pin) = &self.pin else { return false };
+        let needed = self.replies.waiting() > 0
+            || !matches!(self.stage, Stage::Frames)
+            || (self.context.tenant.pin_always && !pin.is_closed());
+        if needed || pin.raw.get() {
+            return false;
+        }
+        if !pin.ended_unused() {
+            if pin.is_closed() || !pin.is_idle() || !pin.remembered().is_clean() {
+                return false;
+            }
+            let greeting = pin.remembered().greeting.clone();
+            if greeting != self.client.greeting {
+                self.client.greeting = greeting;
+                self.link = None;
+                self.publish_client();
+            }
+        }
+        self.pin = None;
+        true
+    }
+
     pub(super) fn dispatch_pinned(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
         let Some(pin) = &self.pin else { return Step::Blocked };
+        let route = self.pinned_route(args);
         if pin.raw.get() {
-            let refuse = Self::is_inventory(args) || matches!(self.pinned_route(args), Route::Refuse(_));
-            if refuse {
+            if matches!(route, Route::Inventory | Route::Refuse(_)) {
                 pin.send_more(&refused_by_upstream(args));
             } else {
                 pin.send_more(frame);
@@ -82,21 +108,38 @@ impl Core {
             self.count(RouteLabel::Pinned);
             return Step::Done;
         }
-        let route = self.pinned_route(args);
-        let refusal = match route {
-            Route::Inventory => IN_MULTI,
-            Route::Refuse(line) => line.as_bytes(),
+        match route {
+            Route::Inventory | Route::Refuse(_) => {}
+            Route::Rewritten(which) => match self.rewriting(which, args) {
+                Some((request, rewrite)) => {
+                    let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: false };
+                    return self.send_watched(request.as_deref().unwrap_or(frame), Some(Box::new(watch)), route);
+                }
+                None => return self.send_on_pin(frame, args, route),
+            },
+            Route::Local(local) if !local.is_the_connections() => {}
             _ => return self.send_on_pin(frame, args, route),
-        };
-        // Whether this is inside MULTI is known when all replies are here.
+        }
+        // What the connection remembers is known when all replies are here.
         if self.lane == Lane::Pinned && self.replies.waiting() > 0 {
             return Step::Blocked;
         }
-        let (in_multi, proto) = (pin.in_multi.get(), pin.proto.get());
+        let (in_multi, subscribed, proto) = {
+            let remembered = pin.remembered();
+            (remembered.in_multi, remembered.is_subscribed_resp2(), remembered.greeting.proto)
+        };
         match route {
-            _ if in_multi => self.refuse_in_multi(refusal),
+            Route::Local(Local::Reset) => self.answer(Local::Reset, args),
+            // The upstream refuses it in its own words, but a command that it does not know.
+            Route::Local(_) if subscribed => self.send_on_pin(frame, args, route),
+            Route::Inventory if subscribed => self.refuse(ErrorKind::Unsupported, &subscribed_refusal(args)),
+            Route::Local(local) if in_multi => self.queue_local(frame, local, args),
+            Route::Local(local) => self.answer(local, args),
+            Route::Inventory if in_multi => self.refuse_in_multi(IN_MULTI),
             Route::Inventory => self.inventory(args, proto),
-            _ => self.refuse(ErrorKind::Unsupported, refusal),
+            Route::Refuse(line) if in_multi => self.refuse_in_multi(line.as_bytes()),
+            Route::Refuse(line) => self.refuse(ErrorKind::Unsupported, line.as_bytes()),
+            Route::Link | Route::Pin(_) | Route::Rewritten(_) => self.send_on_pin(frame, args, route),
         }
     }
 
@@ -105,17 +148,63 @@ impl Core {
             return Step::Blocked;
         }
         let Some(pin) = &self.pin else { return Step::Blocked };
-        if route == Route::Pin(Pin::Stream) {
+        if self.must_be_raw(args, route) {
             // From here on replies are not one a request; those before must be paired first.
             if self.replies.waiting() > 0 {
                 return Step::Blocked;
             }
             pin.raw.set(true);
             pin.send_more(frame);
-        } else {
-            pin.send(frame, self.replies.ticket(), watch(args));
-            self.set_blocking(route);
+            self.count(RouteLabel::Pinned);
+            return Step::Done;
         }
+        self.send_watched(frame, self.watch(args, route), route)
+    }
+
+    fn send_watched(&mut self, frame: &[u8], watch: Option<Box<Watch>>, route: Route) -> Step {
+        if !self.enter(Lane::Pinned) {
+            return Step::Blocked;
+        }
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        pin.send(frame, self.ticket(), watch);
+        self.set_blocking(route);
+        self.count(RouteLabel::Pinned);
+        Step::Done
+    }
+
+    /// Replies are no longer one a request from here on, and it cannot be told which is which.
+    fn must_be_raw(&self, args: &Args<'_>, route: Route) -> bool {
+        match route {
+            Route::Pin(Pin::Monitor) => true,
+            // Each channel is acknowledged, inside the reply of EXEC and, in RESP2, behind it. Whether this is inside MULTI
+            // is not known for certain while replies are on their way; but nobody subscribes so.
+            Route::Pin(Pin::Subscription) => {
+                self.pin.as_ref().is_some_and(|pin| pin.remembered().in_multi) && args.len() > 1
+            }
+            _ => false,
+        }
+    }
+
+    /// What the reply says of the connection.
+    fn watch(&self, args: &Args<'_>, route: Route) -> Option<Box<Watch>> {
+        let mut watch = match effect(args, route) {
+            Effect::None => return None,
+            effect => Watch { effect, rewrite: None, hidden: false },
+        };
+        if let Effect::Hello(..) = watch.effect {
+            let id = self.entry.id;
+            watch.rewrite = Some(Box::new(move |reply, _| with_id(reply, id)));
+        }
+        Some(Box::new(watch))
+    }
+
+    /// A command of the sidecar's own inside MULTI: the upstream queues it, and its answer stands in EXEC's.
+    fn queue_local(&mut self, frame: &[u8], local: Local, args: &Args<'_>) -> Step {
+        let Some(answer) = self.answer_of(local, args) else { return self.refuse_in_multi(REPLY_IN_MULTI) };
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        let rewrite = move |reply: &[u8], _| if reply.starts_with(b"-") { BytesMut::from(reply) } else { answer };
+        pin.send(frame, self.ticket(), Watch::rewrite(rewrite));
+        self.lane = Lane::Pinned;
         self.count(RouteLabel::Pinned);
         Step::Done
     }
@@ -126,7 +215,8 @@ impl Core {
         let Some(pin) = &self.pin else { return Step::Blocked };
         let mut unknown = BytesMut::new();
         write::request(&mut unknown, &[UNKNOWN_COMMAND]);
-        pin.send(&unknown, self.replies.ticket(), Watch::Replace(Bytes::copy_from_slice(line)));
+        let line = BytesMut::from(line);
+        pin.send(&unknown, self.ticket(), Watch::rewrite(move |_, _| line));
         self.lane = Lane::Pinned;
         self.count(RouteLabel::Pinned);
         Step::Done
@@ -175,7 +265,7 @@ impl Core {
         if !self.enter(Lane::Pinned) || !self.has_room(cx) {
             return Step::Blocked;
         }
-        match self.open_pin(false) {
+        match self.open_pin(PinReason::Large) {
             Opened::NotYet => return Step::Blocked,
             Opened::Refused => {
                 self.stage = Stage::Drop(NO_MORE_PINNED);
@@ -184,14 +274,16 @@ impl Core {
             Opened::Yes => {}
         }
         let Some(pin) = &self.pin else { return Step::Blocked };
-        if route == Route::Pin(Pin::Stream) && !pin.raw.get() {
+        if route == Route::Pin(Pin::Subscription) && !pin.raw.get() {
+            // So many channels that they are not all known here.
             if self.replies.waiting() > 0 {
                 return Step::Blocked;
             }
             pin.raw.set(true);
         }
         if !pin.raw.get() {
-            pin.send(b"", self.replies.ticket(), Watch::None);
+            let effect = if route == Route::Pin(Pin::Unknown) { Effect::Unknown } else { Effect::None };
+            pin.send(b"", self.ticket(), Watch::effect(effect));
             self.set_blocking(route);
         }
         self.stage = Stage::Forward;
@@ -204,13 +296,17 @@ impl Core {
         if let (Stage::Forward, Some(pin)) = (&self.stage, &self.pin) {
             pin.send_more(bytes);
         }
-        if done && let Stage::Drop(reply) = std::mem::replace(&mut self.stage, Stage::Frames) {
-            if self.pin.as_ref().is_some_and(|pin| pin.in_multi.get()) {
+        if !done {
+            return;
+        }
+        if let Stage::Drop(reply) = std::mem::replace(&mut self.stage, Stage::Frames) {
+            if self.pin.as_ref().is_some_and(|pin| pin.remembered().in_multi) {
                 self.refuse_in_multi(reply);
             } else {
                 self.refuse(ErrorKind::Unsupported, reply);
             }
         }
+        self.request_is_over();
     }
 
     /// A large request broke off: what was forwarded of it will never be whole, so its connection is of no more use. But
@@ -249,23 +345,64 @@ impl Core {
     }
 }
 
-fn watch(args: &Args<'_>) -> Watch {
-    let alone = args.len() == 1;
-    if alone && args.is(0, "MULTI") {
-        Watch::Multi
-    } else if alone && args.is(0, "EXEC") {
-        Watch::Exec
-    } else if alone && args.is(0, "DISCARD") {
-        Watch::Discard
-    } else if alone && args.is(0, "RESET") {
-        Watch::Reset
-    } else if args.is(0, "HELLO") && args.is(1, "3") {
-        Watch::Hello(Proto::Resp3)
-    } else if args.is(0, "HELLO") && args.is(1, "2") {
-        Watch::Hello(Proto::Resp2)
-    } else {
-        Watch::None
+/// What the reply to this request will say of the connection, where it is no error.
+fn effect(args: &Args<'_>, route: Route) -> Effect {
+    let name = |word| args.is(0, word);
+    let family = |word| args.is(1, word);
+    match args.len() {
+        1 if name("MULTI") => Effect::Multi,
+        1 if name("EXEC") => Effect::Exec,
+        1 if name("DISCARD") => Effect::Discard,
+        1 if name("UNWATCH") => Effect::Unwatch,
+        _ if name("WATCH") => Effect::Watch,
+        2 if name("SELECT") => match args.get(1).and_then(strict_integer).map(u32::try_from) {
+            Some(Ok(db)) => Effect::Select(db),
+            _ => Effect::None,
+        },
+        2 | 3 if name("AUTH") => Effect::Auth(Rc::new(Credentials::new(args.from(1).map(<[u8]>::to_vec).collect()))),
+        1 if name("READONLY") => Effect::Keep(Kept::READONLY),
+        1 if name("READWRITE") => Effect::Lift(Kept::READONLY),
+        _ if name("HELLO") => match Hello::parse(args) {
+            Some(Hello { proto: Some(proto), auth, .. }) => Effect::Hello(
+                proto,
+                auth.map(|(user, password)| Rc::new(Credentials::new(vec![user.to_vec(), password.to_vec()]))),
+            ),
+            Some(_) => Effect::None,
+            None => Effect::Unknown,
+        },
+        n if n >= 3 && name("CLIENT") => {
+            let kept = match () {
+                () if family("TRACKING") => Kept::TRACKING,
+                () if family("NO-EVICT") => Kept::NO_EVICT,
+                () if family("NO-TOUCH") => Kept::NO_TOUCH,
+                () => return unknown(route),
+            };
+            if args.is(2, "OFF") { Effect::Lift(kept) } else { Effect::Keep(kept) }
+        }
+        n => {
+            let family = match () {
+                () if name("SUBSCRIBE") || name("UNSUBSCRIBE") => Family::Channel,
+                () if name("PSUBSCRIBE") || name("PUNSUBSCRIBE") => Family::Pattern,
+                () if name("SSUBSCRIBE") || name("SUNSUBSCRIBE") => Family::Shard,
+                () => return unknown(route),
+            };
+            Effect::Subscription(family, (n > 1).then_some(n - 1))
+        }
     }
+}
+
+fn unknown(route: Route) -> Effect {
+    if route == Route::Pin(Pin::Unknown) { Effect::Unknown } else { Effect::None }
+}
+
+/// As Redis 7 words it.
+fn subscribed_refusal(args: &Args<'_>) -> Vec<u8> {
+    let name: Vec<u8> = args.get(0).unwrap_or_default().iter().map(u8::to_ascii_lowercase).collect();
+    let name = String::from_utf8_lossy(&name).into_owned();
+    format!(
+        "-ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n"
+    )
+    .into_bytes()
 }
 
 /// On a connection whose replies are not one a request a refusal keeps its place only where the upstream gives it: as an
@@ -273,7 +410,7 @@ fn watch(args: &Args<'_>) -> Watch {
 fn refused_by_upstream(args: &Args<'_>) -> BytesMut {
     let mut name: Vec<u8> =
         args.get(0).unwrap_or_default().iter().copied().filter(u8::is_ascii_graphic).take(32).collect();
-    name.extend_from_slice(b" (not served on a connection that subscribes, monitors or turned replies off)");
+    name.extend_from_slice(b" (not served on a connection that monitors)");
     let mut request = BytesMut::new();
     write::request(&mut request, &[&name]);
     request

@@ -63,13 +63,20 @@ impl fmt::Display for Engine {
 #[must_use]
 pub fn command_table(reply: &Value) -> CommandTable {
     let Value::Array(commands) = reply else { return CommandTable::default() };
+    let containers = commands.iter().filter_map(|command| {
+        let Value::Array(fields) = command else { return None };
+        // From 7.0 on; with an empty list for those that have none.
+        let Value::Array(subcommands) = fields.get(9)? else { return None };
+        (!subcommands.is_empty()).then(|| word(fields.first()?))?
+    });
+    let containers: Vec<String> = containers.collect();
     let commands = commands.iter().filter_map(|command| {
         let Value::Array(fields) = command else { return None };
         let name = word(fields.first()?)?;
         let (Value::Array(flags) | Value::Set(flags)) = fields.get(2)? else { return None };
         Some((name, flags.iter().filter_map(word).collect()))
     });
-    CommandTable::from_flags(commands.collect())
+    CommandTable::from_flags(commands.collect()).with_containers(containers)
 }
 
 fn word(value: &Value) -> Option<String> {

@@ -5,15 +5,17 @@
 //! writing go on at once, in one task.
 
 mod driver;
+pub mod state;
 
-use super::stream::{Greeting, Stream, greet};
+use self::state::{State as Remembered, Watch};
+use super::stream::{Greeting, Stream, greet, id_in};
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, ErrorKind, ErrorOrigin, Metrics};
-use crate::resp::{Proto, ReplyQueue, Ticket};
+use crate::resp::{ReplyQueue, Ticket};
 use bytes::{Buf, Bytes, BytesMut};
 use driver::Driver;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -25,32 +27,18 @@ pub const OUT_PAUSE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes read at a time.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// What the reply to a request says about the connection, for the session to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Watch {
-    /// Nothing.
-    None,
-    /// `MULTI`: from `+` on the connection is in a transaction.
-    Multi,
-    /// `EXEC`: it is no more, whatever the reply.
-    Exec,
-    /// `DISCARD`: it is no more, where that is not refused.
-    Discard,
-    /// `RESET`: no transaction, RESP2.
-    Reset,
-    /// `HELLO n`: where it is neither refused nor queued, this protocol is spoken from here on.
-    Hello(Proto),
-    /// The upstream's reply is dropped and this one given instead.
-    Replace(Bytes),
-    /// A request of the sidecar's own, whose refusal makes the connection another than the client believes: it is closed.
-    Must,
-}
-
 struct Slot {
     ticket: Ticket,
     /// Where in the stream of bytes the request begins.
     start: u64,
-    watch: Watch,
+    watch: Option<Box<Watch>>,
+}
+
+impl Slot {
+    /// The upstream's reply is not what the client gets.
+    fn is_rewritten(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.rewrite.is_some())
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -83,10 +71,10 @@ pub enum Sharing {
         /// The head of the line may wait so long for its reply.
         reply_timeout: Duration,
     },
-    /// Of this one; its end is the end of the client.
+    /// Of one client at a time; its end is the end of the client.
     Exclusive {
-        /// The client.
-        client: Rc<ReplyQueue>,
+        /// The client; None while nobody uses it.
+        client: RefCell<Option<Rc<ReplyQueue>>>,
         /// Above so many bytes that the client has not taken no more are read.
         pause_bytes: usize,
     },
@@ -99,12 +87,13 @@ pub struct Link {
     sharing: Sharing,
     metrics: Metrics,
     inner: RefCell<Inner>,
-    /// Sessions that use it now.
-    pub users: Cell<usize>,
-    /// Exclusive only: inside MULTI, as far as the replies so far say.
-    pub in_multi: Cell<bool>,
-    /// Exclusive only: the protocol that the connection speaks, as far as the replies so far say.
-    pub proto: Cell<Proto>,
+    remembered: RefCell<Remembered>,
+    /// Exclusive only: no connection could be made, so nothing was ever sent.
+    never_up: Cell<bool>,
+    /// Exclusive only: the upstream refused the greeting, which is an answer to whatever the client asked.
+    refused: Cell<bool>,
+    /// The connection's id upstream, 0 while it is not known.
+    upstream_id: Cell<u64>,
     /// Exclusive only: bytes go through as they come, for replies are no longer one a request.
     pub raw: Cell<bool>,
 }
@@ -120,7 +109,7 @@ impl Link {
     ) -> Rc<Self> {
         let link = Rc::new(Self {
             target: Rc::clone(target),
-            proto: Cell::new(greeting.proto),
+            remembered: RefCell::new(Remembered::new(greeting.clone())),
             greeting,
             sharing,
             metrics: metrics.clone(),
@@ -133,8 +122,9 @@ impl Link {
                 waiters: Vec::new(),
                 hello: Bytes::new(),
             }),
-            users: Cell::new(0),
-            in_multi: Cell::new(false),
+            never_up: Cell::new(true),
+            refused: Cell::new(false),
+            upstream_id: Cell::new(0),
             raw: Cell::new(false),
         });
         // The task holds the link; it ends by `close`, which the owner (a session or the set of links) calls.
@@ -143,12 +133,12 @@ impl Link {
     }
 
     /// Hands over one whole request (or its first part: `more` follows by [`send_more`](Self::send_more)).
-    pub fn send(&self, request: &[u8], ticket: Ticket, watch: Watch) {
+    pub fn send(&self, request: &[u8], ticket: Ticket, watch: Option<Box<Watch>>) {
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
         if let State::Down(error) = &inner.state {
             self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
-            ticket.complete(unavailable(error).as_bytes());
+            ticket.complete(refusal(error).as_bytes());
             return;
         }
         if matches!(inner.state, State::Closed) {
@@ -208,6 +198,41 @@ impl Link {
         Poll::Pending
     }
 
+    /// What the connection remembers, as far as the replies so far say.
+    pub fn remembered(&self) -> Ref<'_, Remembered> {
+        self.remembered.borrow()
+    }
+
+    /// The same, for what only the session knows.
+    pub fn remembered_mut(&self) -> RefMut<'_, Remembered> {
+        self.remembered.borrow_mut()
+    }
+
+    /// The connection's id upstream; None before it is up.
+    #[must_use]
+    pub fn upstream_id(&self) -> Option<u64> {
+        Some(self.upstream_id.get()).filter(|&id| id != 0)
+    }
+
+    /// Exclusive only: the upstream refused the greeting, so nothing was ever sent and its client can go on without it.
+    #[must_use]
+    pub fn ended_unused(&self) -> bool {
+        self.is_closed() && self.never_up.get() && self.refused.get()
+    }
+
+    /// Exclusive only: whom it serves from here on.
+    pub fn attach(&self, new: Option<Rc<ReplyQueue>>) {
+        if let Sharing::Exclusive { client, .. } = &self.sharing {
+            *client.borrow_mut() = new;
+        }
+        self.wake();
+    }
+
+    /// Exclusive only: it was RESET and greeted anew, and remembers nothing else.
+    pub fn forget(&self, greeting: Greeting) {
+        *self.remembered.borrow_mut() = Remembered::new(greeting);
+    }
+
     /// Nothing is to be written and no reply is owed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -256,7 +281,7 @@ impl Link {
             inner.out = BytesMut::new();
             std::mem::take(&mut inner.slots)
         };
-        let line = unavailable(error);
+        let line = refusal(error);
         for slot in slots {
             self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
             slot.ticket.complete(line.as_bytes());
@@ -286,7 +311,7 @@ impl Link {
             (lost, inner.slots.len())
         };
         for (index, (slot, whole)) in lost.into_iter().enumerate() {
-            if index == 0 && mid_reply && !matches!(slot.watch, Watch::Replace(_)) {
+            if index == 0 && mid_reply && !slot.is_rewritten() {
                 slot.ticket.break_off();
             } else if whole {
                 self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Uncertain);
@@ -329,6 +354,17 @@ pub fn unavailable(error: &UpstreamError) -> String {
     format!("-UNAVAILABLE the upstream cannot be reached ({detail}); this was not sent\r\n")
 }
 
+/// The reply for what was not sent because of this error: the upstream's own word where it has one for the client.
+#[must_use]
+pub fn refusal(error: &UpstreamError) -> String {
+    match error.kind {
+        // As it answers any command of a client that has not said who it is.
+        Kind::Auth if error.detail.starts_with("NOAUTH") => "-NOAUTH Authentication required.\r\n".to_owned(),
+        Kind::Auth | Kind::Reply => format!("-{}\r\n", error.detail.replace(['\r', '\n'], " ")),
+        _ => unavailable(error),
+    }
+}
+
 async fn run(link: Rc<Link>, scratch: Scratch) {
     let _ending = Ending(Rc::clone(&link));
     let mut failures = 0;
@@ -344,6 +380,8 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
         };
         let error = match connected {
             Ok((mut stream, hello)) => {
+                link.upstream_id.set(id_in(&hello).unwrap_or_default());
+                link.never_up.set(false);
                 link.inner.borrow_mut().hello = hello;
                 link.set_state(State::Up);
                 link.metrics.upstream_connections[link.kind()].increment(1.0);
@@ -368,6 +406,7 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
                 error
             }
             Err(error) => {
+                link.refused.set(matches!(error.kind, Kind::Auth | Kind::Reply));
                 link.set_state(State::Down(error.clone()));
                 link.refuse_all(&error);
                 if !link.is_exclusive() {
@@ -402,8 +441,12 @@ impl Drop for Ending {
         self.0.set_state(State::Closed);
         self.0.lose(&closed, false);
         self.0.refuse_all(&closed);
-        if let Sharing::Exclusive { client, .. } = &self.0.sharing {
-            client.break_off();
+        // Where nothing was ever sent the client's own state is what it was.
+        let lost_state = !self.0.never_up.get() || !self.0.refused.get();
+        if let Sharing::Exclusive { client, .. } = &self.0.sharing
+            && let Some(client) = client.borrow_mut().take()
+        {
+            if lost_state { client.break_off() } else { client.wake_session() }
         }
     }
 }

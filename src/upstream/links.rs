@@ -1,21 +1,30 @@
-//! A worker's links: for each database and protocol in use a few, shared by all clients that use them.
+//! A worker's connections for what passes through: for each user, database and protocol in use a few links, shared by all
+//! clients that use them; and the pinned connections, each of one client at a time ([`pins`]).
 
+pub mod pins;
+
+use self::pins::Pins;
 use super::link::{Link, Scratch, Sharing};
 use super::stream::Greeting;
 use super::target::Target;
 use crate::metrics::Metrics;
-use crate::resp::{Proto, ReplyQueue};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// Links and pinned connections that nobody uses are kept so long for the next client.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How often is looked for them.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Limits of a worker's upstream connections.
 #[derive(Debug, Clone)]
 pub struct LinkLimits {
-    /// Links for each database and protocol.
+    /// Links for each user, database and protocol.
     pub links: usize,
     /// Pinned connections of the whole process.
     pub pinned_max: usize,
@@ -25,8 +34,12 @@ pub struct LinkLimits {
     pub pause_bytes: usize,
 }
 
-/// By database and protocol.
-type Groups = HashMap<(u32, Proto), Vec<Rc<Link>>>;
+#[derive(Default)]
+struct Group {
+    links: Vec<Rc<Link>>,
+    users: usize,
+    unused_since: Option<Instant>,
+}
 
 /// See the module.
 pub struct Links {
@@ -34,14 +47,13 @@ pub struct Links {
     limits: LinkLimits,
     metrics: Metrics,
     scratch: Scratch,
-    groups: RefCell<Groups>,
+    groups: RefCell<HashMap<Greeting, Group>>,
     next: Cell<usize>,
-    /// Pinned connections of all workers.
-    pinned: Arc<AtomicUsize>,
+    pins: Pins,
 }
 
 impl Links {
-    /// None is connected before a client needs it.
+    /// None is connected before a client needs it. To be called on the worker's runtime.
     #[must_use]
     pub fn new(
         target: &Rc<Target>,
@@ -49,74 +61,106 @@ impl Links {
         pinned: &Arc<AtomicUsize>,
         metrics: &Metrics,
         scratch: &Scratch,
-    ) -> Self {
-        Self {
+    ) -> Rc<Self> {
+        let links = Rc::new(Self {
             target: Rc::clone(target),
+            pins: Pins::new(limits.pinned_max, pinned),
             limits,
             metrics: metrics.clone(),
             scratch: Rc::clone(scratch),
             groups: RefCell::default(),
             next: Cell::new(0),
-            pinned: Arc::clone(pinned),
-        }
+        });
+        tokio::task::spawn_local(sweep(Rc::downgrade(&links)));
+        links
     }
 
-    /// The sidecar has credentials of its own upstream.
+    /// What clients begin with.
     #[must_use]
-    pub fn has_credentials(&self) -> bool {
-        self.target.password.is_some() || self.target.username.is_some()
+    pub fn first_greeting(&self, proto: crate::resp::Proto) -> Greeting {
+        Greeting { identity: None, proto, db: self.target.db }
     }
 
-    /// The database that clients begin in.
-    #[must_use]
-    pub fn first_db(&self) -> u32 {
-        self.target.db
-    }
-
-    /// A link for this database and protocol; give it back by dropping the [`SharedLink`].
-    pub fn shared(self: &Rc<Self>, db: u32, proto: Proto) -> SharedLink {
+    /// A link that says this greeting; give it back by dropping the [`SharedLink`].
+    pub fn shared(self: &Rc<Self>, greeting: &Greeting) -> SharedLink {
         let mut groups = self.groups.borrow_mut();
-        let group = groups.entry((db, proto)).or_default();
-        group.retain(|link| !link.is_closed());
-        let link = if group.len() < self.limits.links {
-            let greeting = Greeting { proto, db, name: Vec::new(), silent: false };
+        if !groups.contains_key(greeting) {
+            groups.insert(greeting.clone(), Group::default());
+        }
+        let Some(group) = groups.get_mut(greeting) else { unreachable!("it was just put there") };
+        group.links.retain(|link| !link.is_closed());
+        let link = if group.links.len() < self.limits.links {
             let sharing = Sharing::Shared { reply_timeout: self.limits.reply_timeout };
-            let link = Link::start(&self.target, greeting, sharing, &self.metrics, &self.scratch);
-            group.push(Rc::clone(&link));
+            let link = Link::start(&self.target, greeting.clone(), sharing, &self.metrics, &self.scratch);
+            group.links.push(Rc::clone(&link));
             link
         } else {
-            let index = self.next.get() % group.len();
+            let index = self.next.get() % group.links.len();
             self.next.set(self.next.get().wrapping_add(1));
-            Rc::clone(&group[index])
+            Rc::clone(&group.links[index])
         };
-        link.users.set(link.users.get() + 1);
-        SharedLink { link, db, proto, links: Rc::clone(self) }
+        group.users += 1;
+        group.unused_since = None;
+        SharedLink { link, greeting: greeting.clone(), links: Rc::clone(self) }
     }
 
-    /// A connection of this client's own, or None where `pinned_max` are open.
-    pub fn pinned(&self, client: &Rc<ReplyQueue>, greeting: Greeting) -> Option<PinnedLink> {
-        if self.pinned.fetch_add(1, Ordering::Relaxed) >= self.limits.pinned_max {
-            self.pinned.fetch_sub(1, Ordering::Relaxed);
-            return None;
+    fn release(&self, greeting: &Greeting, link: &Rc<Link>) {
+        let mut groups = self.groups.borrow_mut();
+        let Some(group) = groups.get_mut(greeting) else { return };
+        group.users -= 1;
+        if group.users > 0 || self.is_first(greeting) {
+            return;
         }
-        let sharing = Sharing::Exclusive { client: Rc::clone(client), pause_bytes: self.limits.pause_bytes };
-        let link = Link::start(&self.target, greeting, sharing, &self.metrics, &self.scratch);
-        Some(PinnedLink { link, pinned: Arc::clone(&self.pinned) })
+        // What the upstream refused (a wrong password, a database that is not there) is not tried again by itself.
+        if !link.is_up() && link.is_idle() {
+            group.links.iter().for_each(|link| link.close());
+            groups.remove(greeting);
+        } else {
+            group.unused_since = Some(Instant::now());
+        }
+    }
+
+    /// Clients begin here: it is kept for them.
+    fn is_first(&self, greeting: &Greeting) -> bool {
+        greeting.identity.is_none() && greeting.db == self.target.db
+    }
+
+    fn sweep(&self) {
+        let now = Instant::now();
+        self.groups.borrow_mut().retain(|_, group| {
+            let old = group.unused_since.is_some_and(|since| now - since > IDLE_MAX);
+            let unused = old && group.links.iter().all(|link| link.is_idle());
+            if unused {
+                group.links.iter().for_each(|link| link.close());
+            }
+            !unused
+        });
+        self.pins.sweep(now, IDLE_MAX);
     }
 
     /// Ends all links; for the end of the worker.
     pub fn close(&self) {
         for (_, group) in self.groups.borrow_mut().drain() {
-            group.iter().for_each(|link| link.close());
+            group.links.iter().for_each(|link| link.close());
         }
+        self.pins.close();
     }
 }
 
-/// A client's use of a shared link. A group that no client uses any more, but the one that clients begin in, is closed.
+async fn sweep(links: Weak<Links>) {
+    let mut tick = tokio::time::interval(SWEEP);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(links) = links.upgrade() else { return };
+        links.sweep();
+    }
+}
+
+/// A client's use of a shared link.
 pub struct SharedLink {
     link: Rc<Link>,
-    db: u32,
-    proto: Proto,
+    greeting: Greeting,
     links: Rc<Links>,
 }
 
@@ -129,36 +173,6 @@ impl std::ops::Deref for SharedLink {
 
 impl Drop for SharedLink {
     fn drop(&mut self) {
-        self.link.users.set(self.link.users.get() - 1);
-        if self.db == self.links.target.db {
-            return;
-        }
-        let mut groups = self.links.groups.borrow_mut();
-        let unused = groups
-            .get(&(self.db, self.proto))
-            .is_some_and(|group| group.iter().all(|link| link.users.get() == 0 && link.is_idle()));
-        if unused && let Some(group) = groups.remove(&(self.db, self.proto)) {
-            group.iter().for_each(|link| link.close());
-        }
-    }
-}
-
-/// A client's own connection; dropping it closes the connection, whatever is under way on it.
-pub struct PinnedLink {
-    link: Rc<Link>,
-    pinned: Arc<AtomicUsize>,
-}
-
-impl std::ops::Deref for PinnedLink {
-    type Target = Rc<Link>;
-    fn deref(&self) -> &Rc<Link> {
-        &self.link
-    }
-}
-
-impl Drop for PinnedLink {
-    fn drop(&mut self) {
-        self.link.close();
-        self.pinned.fetch_sub(1, Ordering::Relaxed);
+        self.links.release(&self.greeting, &self.link);
     }
 }

@@ -7,6 +7,7 @@ use crate::resp::{Proto, ReplyScanner, write};
 use bytes::{Bytes, BytesMut};
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -87,39 +88,87 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// What a client has set on its connection, and an upstream connection of its own must therefore have too.
+/// What a client said of itself: the arguments of its AUTH, a password or a user and a password. Never shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Credentials(Vec<Vec<u8>>);
+
+impl Credentials {
+    /// The arguments of AUTH, without its name.
+    #[must_use]
+    pub fn new(args: Vec<Vec<u8>>) -> Self {
+        Self(args)
+    }
+
+    /// The user whom they name.
+    #[must_use]
+    pub fn user(&self) -> &[u8] {
+        if self.0.len() > 1 { &self.0[0] } else { b"default" }
+    }
+
+    /// AUTH with these arguments.
+    pub fn write_auth(&self, out: &mut BytesMut) {
+        let mut args: Vec<&[u8]> = vec![b"AUTH"];
+        args.extend(self.0.iter().map(Vec::as_slice));
+        write::request(out, &args);
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({:?}, …)", String::from_utf8_lossy(self.user()))
+    }
+}
+
+/// Who is spoken for: None for the sidecar itself, with the credentials of `upstream.url`.
+pub type Identity = Option<Rc<Credentials>>;
+
+/// What an upstream connection is made to be before requests go over it. Connections of equal greetings are alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Greeting {
+    /// Whose requests it carries.
+    pub identity: Identity,
     /// RESP2 or RESP3.
     pub proto: Proto,
     /// The selected database.
     pub db: u32,
-    /// `CLIENT SETNAME`, empty for none.
-    pub name: Vec<u8>,
-    /// Say nothing: the client is about to say who it is, and until then the upstream may refuse all else.
-    pub silent: bool,
 }
 
 impl Greeting {
-    /// What is to be said once the client has said who it is: all but who it is.
+    /// The requests that make a new connection, or one that was RESET, what this greeting says; and which of them is HELLO.
     #[must_use]
-    pub fn follow_ups(&self) -> Vec<BytesMut> {
-        let mut requests = Vec::new();
+    pub fn requests(&self, target: &Target) -> (Vec<BytesMut>, usize) {
+        let mut requests = Vec::with_capacity(3);
         let mut request = |args: &[&[u8]]| {
             let mut out = BytesMut::new();
             write::request(&mut out, args);
             requests.push(out);
         };
-        if self.proto == Proto::Resp3 {
-            request(&[b"HELLO", b"3"]);
+        let version: &[u8] = if self.proto == Proto::Resp3 { b"3" } else { b"2" };
+        let mut hello = 0;
+        match &self.identity {
+            Some(credentials) => {
+                let mut out = BytesMut::new();
+                credentials.write_auth(&mut out);
+                requests.push(out);
+                hello = 1;
+                let mut out = BytesMut::new();
+                write::request(&mut out, &[b"HELLO", version]);
+                requests.push(out);
+            }
+            None if target.password.is_some() || target.username.is_some() => {
+                let user = target.username.as_deref().unwrap_or("default");
+                // A user without a password (nopass) takes any.
+                let password = target.password.as_ref().map_or("", |password| password.expose());
+                request(&[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()]);
+            }
+            None => request(&[b"HELLO", version]),
         }
         if self.db != 0 {
-            request(&[b"SELECT", itoa::Buffer::new().format(self.db).as_bytes()]);
+            let mut out = BytesMut::new();
+            write::request(&mut out, &[b"SELECT", itoa::Buffer::new().format(self.db).as_bytes()]);
+            requests.push(out);
         }
-        if !self.name.is_empty() {
-            request(&[b"CLIENT", b"SETNAME", &self.name]);
-        }
-        requests
+        (requests, hello)
     }
 }
 
@@ -133,31 +182,10 @@ pub async fn greet(
     greeting: &Greeting,
     timeout: Duration,
 ) -> Result<Bytes, UpstreamError> {
-    if greeting.silent {
-        return Ok(Bytes::new());
-    }
-    let mut out = BytesMut::new();
-    let mut replies_due = 1;
-    let version: &[u8] = if greeting.proto == Proto::Resp3 { b"3" } else { b"2" };
-    if target.password.is_some() || target.username.is_some() {
-        let user = target.username.as_deref().unwrap_or("default");
-        // A user without a password (nopass) takes any.
-        let password = target.password.as_ref().map_or("", |password| password.expose());
-        write::request(&mut out, &[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()]);
-    } else {
-        write::request(&mut out, &[b"HELLO", version]);
-    }
-    if greeting.db != 0 {
-        write::request(&mut out, &[b"SELECT", itoa::Buffer::new().format(greeting.db).as_bytes()]);
-        replies_due += 1;
-    }
-    if !greeting.name.is_empty() {
-        write::request(&mut out, &[b"CLIENT", b"SETNAME", &greeting.name]);
-        replies_due += 1;
-    }
+    let (requests, hello) = greeting.requests(target);
     let exchange = async {
-        stream.write_all(&out).await?;
-        read_replies(stream, replies_due).await
+        stream.write_all(&requests.concat()).await?;
+        read_replies(stream, requests.len()).await
     };
     let replies = match tokio::time::timeout(timeout, exchange).await {
         Ok(Ok(replies)) => replies,
@@ -175,7 +203,35 @@ pub async fn greet(
             return Err(UpstreamError::from_reply(line.trim_start_matches('-').trim_end()));
         }
     }
-    Ok(replies.into_iter().next().unwrap_or_default())
+    Ok(replies.into_iter().nth(hello).unwrap_or_default())
+}
+
+/// The connection's id in the upstream's reply to HELLO.
+#[must_use]
+pub fn id_in(hello: &[u8]) -> Option<u64> {
+    let (start, end) = id_place(hello)?;
+    std::str::from_utf8(&hello[start..end]).ok()?.parse().ok()
+}
+
+/// The reply to HELLO with another id in it.
+#[must_use]
+pub fn with_id(hello: &[u8], id: u64) -> BytesMut {
+    let mut out = BytesMut::with_capacity(hello.len() + 20);
+    match id_place(hello) {
+        Some((start, end)) => {
+            out.extend_from_slice(&hello[..start]);
+            out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
+            out.extend_from_slice(&hello[end..]);
+        }
+        None => out.extend_from_slice(hello),
+    }
+    out
+}
+
+fn id_place(hello: &[u8]) -> Option<(usize, usize)> {
+    const FIELD: &[u8] = b"$2\r\nid\r\n:";
+    let start = memchr::memmem::find(hello, FIELD)? + FIELD.len();
+    Some((start, start + memchr::memchr(b'\r', &hello[start..])?))
 }
 
 async fn read_replies(stream: &mut Stream, count: usize) -> io::Result<Vec<Bytes>> {
@@ -203,4 +259,20 @@ async fn read_replies(stream: &mut Stream, count: usize) -> io::Result<Vec<Bytes
         }
     }
     Ok(replies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_in_the_reply_to_hello_is_found_and_can_be_another() {
+        let hello = b"%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:12345\r\n$4\r\nmode\r\n$2\r\nxx\r\n";
+        assert_eq!(id_in(hello), Some(12345));
+        assert_eq!(
+            &with_id(hello, 7)[..],
+            b"%2\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:7\r\n$4\r\nmode\r\n$2\r\nxx\r\n".as_slice()
+        );
+        assert_eq!((id_in(b"+OK\r\n"), &with_id(b"+OK\r\n", 7)[..]), (None, b"+OK\r\n".as_slice()));
+    }
 }

@@ -1,9 +1,10 @@
 //! One connection of a link: writes what is handed over, reads replies and gives each to the one it is for, both at once.
 
-use super::{Link, OUT_PAUSE_BYTES, Scratch, Sharing, Watch};
+use super::state::{Effect, Event, event};
+use super::{Link, OUT_PAUSE_BYTES, Scratch, Sharing, Slot};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::Direction;
-use crate::resp::{Proto, ReplyScanner};
+use crate::resp::{ReplyQueue, ReplyScanner};
 use crate::upstream::stream::Stream;
 use bytes::{Buf, BytesMut};
 use std::pin::Pin;
@@ -15,8 +16,8 @@ use tokio::time::Interval;
 
 /// An output buffer that grew past this is given back once it is empty.
 const KEEP_CAPACITY_BYTES: usize = 256 * 1024;
-/// A push (an invalidation) is kept until it is whole, up to so many bytes.
-const PUSH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A frame that must be looked into is kept until it is whole, up to so many bytes: a message is a bulk of 512 MiB at most.
+const WHOLE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// How often a link looks whether its upstream still answers.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -26,8 +27,10 @@ pub(super) struct Driver<'l> {
     scanner: ReplyScanner,
     /// The beginning of a reply's header line whose end is not here yet.
     rest: Vec<u8>,
-    /// The push that is coming in.
-    push: BytesMut,
+    /// A frame is coming in, and this is whether it is kept until it is whole.
+    kept: Option<bool>,
+    /// What is here of it.
+    whole: BytesMut,
     /// A byte came: the connection is of use.
     pub(super) lived: bool,
     tick: Interval,
@@ -43,7 +46,8 @@ impl<'l> Driver<'l> {
             link,
             scanner: ReplyScanner::new(),
             rest: Vec::new(),
-            push: BytesMut::new(),
+            kept: None,
+            whole: BytesMut::new(),
             lived: false,
             tick,
             silent_ticks: 0,
@@ -117,7 +121,7 @@ impl<'l> Driver<'l> {
         loop {
             if let Sharing::Exclusive { client, pause_bytes } = &self.link.sharing {
                 // Its own client is slow: let the upstream wait, as it would for that client without a sidecar.
-                if client.ready_bytes() > *pause_bytes {
+                if client.borrow().as_ref().is_some_and(|client| client.ready_bytes() > *pause_bytes) {
                     return Ok(());
                 }
             }
@@ -148,7 +152,7 @@ impl<'l> Driver<'l> {
     /// Gives what came to those it is for.
     fn deliver(&mut self, bytes: &[u8]) -> Result<(), UpstreamError> {
         if self.link.raw.get() {
-            if let Sharing::Exclusive { client, .. } = &self.link.sharing {
+            if let Some(client) = self.client() {
                 client.push_unasked(bytes);
             }
             self.rest.clear();
@@ -173,76 +177,170 @@ impl<'l> Driver<'l> {
     }
 
     fn deliver_part(&mut self, part: &[u8], done: bool) -> Result<(), UpstreamError> {
-        let link = self.link;
+        let keep = self.kept.unwrap_or_else(|| self.must_be_whole());
+        self.kept = (!done).then_some(keep);
+        if keep {
+            self.whole.extend_from_slice(part);
+            if done {
+                let whole = std::mem::take(&mut self.whole);
+                return self.deliver_whole(&whole);
+            }
+            if self.whole.len() > WHOLE_BYTES_MAX {
+                return Err(UpstreamError::new(Kind::Io, "a frame of the upstream is too long"));
+            }
+            return Ok(());
+        }
+        if done {
+            let slot = self.link.inner.borrow_mut().slots.pop_front();
+            return match slot {
+                Some(slot) => self.conclude(slot, part),
+                None => self.unasked(part),
+            };
+        }
+        match self.link.inner.borrow().slots.front() {
+            Some(slot) => slot.ticket.part(part),
+            None => return self.unasked(part),
+        }
+        Ok(())
+    }
+
+    /// Is the frame that begins one that is not simply the next part of what the client reads? A push is none: a reply of
+    /// the inventory may come between its parts.
+    fn must_be_whole(&self) -> bool {
         if self.scanner.is_push() {
-            // Only a client's own connection asks for pushes; one that comes before a reply stands before it.
-            // Whole, for a reply of the inventory may come between its parts.
-            self.push.extend_from_slice(part);
-            if done && let Sharing::Exclusive { client, .. } = &link.sharing {
-                let push = std::mem::take(&mut self.push);
-                match link.inner.borrow().slots.front() {
-                    Some(slot) => slot.ticket.part(&push),
-                    None => client.push_unasked(&push),
+            return true;
+        }
+        let inner = self.link.inner.borrow();
+        let watch = inner.slots.front().and_then(|slot| slot.watch.as_deref());
+        let is_array = self.scanner.kind() == Some(b'*');
+        if self.link.is_exclusive() && is_array && self.link.remembered.borrow().is_subscribed_resp2() {
+            return true;
+        }
+        let Some(watch) = watch else { return false };
+        match watch.effect {
+            Effect::Subscription(..) => is_array,
+            Effect::Exec => watch.rewrite.is_some() || self.link.remembered.borrow().has_marks(),
+            _ => watch.rewrite.is_some(),
+        }
+    }
+
+    fn deliver_whole(&mut self, frame: &[u8]) -> Result<(), UpstreamError> {
+        let subscribed = self.link.remembered.borrow().is_subscribed_resp2();
+        let mut inner = self.link.inner.borrow_mut();
+        let head = inner.slots.front_mut();
+        let mut subscribing = head.and_then(|slot| match slot.watch.as_deref_mut() {
+            Some(watch) => match &mut watch.effect {
+                Effect::Subscription(family, left) => Some((*family, left)),
+                _ => None,
+            },
+            None => None,
+        });
+        let event = if self.scanner.is_push() || subscribed || subscribing.is_some() { event(frame) } else { None };
+        match event {
+            Some(Event::Acknowledged(family, count)) => {
+                let before = self.link.remembered.borrow().subscriptions;
+                self.link.remembered.borrow_mut().note(family, count);
+                let Some((family, left)) = &mut subscribing else {
+                    drop(inner);
+                    return self.out_of_band(frame);
+                };
+                let still = left.get_or_insert_with(|| before.of(*family).max(1));
+                *still -= 1;
+                let done = *still == 0;
+                if let Some(slot) = inner.slots.front() {
+                    slot.ticket.aside(frame);
                 }
-            } else if done {
-                self.push.clear();
-            } else if self.push.len() > PUSH_BYTES_MAX {
-                return Err(UpstreamError::new(Kind::Io, "a push of the upstream is too long"));
+                if done && let Some(slot) = inner.slots.pop_front() {
+                    slot.ticket.complete(b"");
+                }
+                Ok(())
             }
+            // An array of that form is a reply like any other where it answers a request and nothing is subscribed to.
+            Some(Event::Message) if self.scanner.is_push() || subscribed => {
+                drop(inner);
+                self.out_of_band(frame)
+            }
+            _ if self.scanner.is_push() => {
+                drop(inner);
+                self.out_of_band(frame)
+            }
+            _ => {
+                let slot = inner.slots.pop_front();
+                drop(inner);
+                match slot {
+                    Some(slot) => self.conclude(slot, frame),
+                    None => self.unasked(frame),
+                }
+            }
+        }
+    }
+
+    /// The last bytes of the reply to a request, or all of them where they are to be looked into.
+    fn conclude(&mut self, mut slot: Slot, bytes: &[u8]) -> Result<(), UpstreamError> {
+        let kind = self.scanner.kind().unwrap_or_default();
+        if !self.link.is_exclusive() && slot.watch.is_none() {
+            slot.ticket.complete(bytes);
             return Ok(());
         }
-        if !done {
-            let inner = link.inner.borrow();
-            let Some(slot) = inner.slots.front() else { return self.unasked(part) };
-            if !matches!(slot.watch, Watch::Replace(_)) {
-                slot.ticket.part(part);
-            }
+        let mut remembered = self.link.remembered.borrow_mut();
+        if remembered.queue(kind, &mut slot.watch) {
+            slot.ticket.complete(bytes);
             return Ok(());
         }
-        let slot = link.inner.borrow_mut().slots.pop_front();
-        let Some(slot) = slot else { return self.unasked(part) };
-        let kind = self.scanner.kind();
-        match slot.watch {
-            Watch::None => {}
-            Watch::Multi => link.in_multi.set(link.in_multi.get() || kind == Some(b'+')),
-            Watch::Exec => link.in_multi.set(false),
-            // Refused for another reason (LOADING, NOAUTH) it leaves the transaction open.
-            Watch::Discard => link.in_multi.set(link.in_multi.get() && kind == Some(b'-')),
-            Watch::Reset => {
-                link.in_multi.set(false);
-                link.proto.set(Proto::Resp2);
-            }
-            Watch::Hello(proto) => {
-                if matches!(kind, Some(b'*' | b'%')) {
-                    link.proto.set(proto);
-                }
-            }
-            Watch::Must => {
-                if kind == Some(b'-')
-                    && let Sharing::Exclusive { client, .. } = &link.sharing
-                {
-                    client.break_off();
-                }
-            }
-            Watch::Replace(reply) => {
-                slot.ticket.complete(&reply);
-                return Ok(());
-            }
+        let Some(watch) = slot.watch.take() else {
+            slot.ticket.complete(bytes);
+            return Ok(());
+        };
+        if watch.effect == Effect::Exec && remembered.has_marks() {
+            let shown = remembered.exec(bytes);
+            drop(remembered);
+            slot.ticket.complete(&shown);
+            return Ok(());
         }
-        slot.ticket.complete(part);
+        let must = matches!(watch.effect, Effect::Must | Effect::Reset);
+        remembered.apply(watch.effect, kind);
+        let proto = remembered.greeting.proto;
+        drop(remembered);
+        match watch.rewrite {
+            Some(rewrite) => slot.ticket.complete(&rewrite(bytes, proto)),
+            None => slot.ticket.complete(bytes),
+        }
+        if must && kind == b'-' {
+            return Err(UpstreamError::new(Kind::Reply, "the upstream refused to make a connection what it was"));
+        }
+        Ok(())
+    }
+
+    fn client(&self) -> Option<Rc<ReplyQueue>> {
+        match &self.link.sharing {
+            Sharing::Exclusive { client, .. } => client.borrow().clone(),
+            Sharing::Shared { .. } => None,
+        }
+    }
+
+    /// A whole frame that answers no request; one that comes before a reply stands before it.
+    fn out_of_band(&self, frame: &[u8]) -> Result<(), UpstreamError> {
+        let inner = self.link.inner.borrow();
+        match (self.client(), inner.slots.front()) {
+            // Only a client's own connection asks for such.
+            (None, _) if !self.link.is_exclusive() => {}
+            (Some(_), Some(slot)) => slot.ticket.aside(frame),
+            (Some(client), None) => client.push_unasked(frame),
+            // The connection is being RESET for its next client.
+            (None, Some(_)) => {}
+            (None, None) => return Err(UpstreamError::new(Kind::Io, "a frame that nobody asked for")),
+        }
         Ok(())
     }
 
     /// A reply that nobody asked for: on a shared link the pairing is lost, and so must be the connection.
     fn unasked(&self, part: &[u8]) -> Result<(), UpstreamError> {
-        match &self.link.sharing {
-            Sharing::Shared { .. } => {
-                Err(UpstreamError::new(Kind::Io, "a reply without a request: the connection cannot be trusted"))
-            }
-            Sharing::Exclusive { client, .. } => {
+        match self.client() {
+            Some(client) => {
                 client.push_unasked(part);
                 Ok(())
             }
+            None => Err(UpstreamError::new(Kind::Io, "a reply without a request: the connection cannot be trusted")),
         }
     }
 }

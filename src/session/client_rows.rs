@@ -1,0 +1,235 @@
+//! Rows of CLIENT LIST and INFO as the upstream's engine writes them, and the filters of CLIENT LIST and KILL. A client with
+//! a connection of its own is told of by that one's row, any other by the row of a link, each with what the sidecar knows
+//! better.
+
+use super::clients::ClientEntry;
+use crate::command::Args;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Which clients.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    ids: Option<Vec<u64>>,
+    addr: Option<Vec<u8>>,
+    laddr: Option<Vec<u8>>,
+    user: Option<Vec<u8>>,
+    kind: Option<Vec<u8>>,
+    skip_me: Option<bool>,
+    max_age_seconds: Option<u64>,
+}
+
+impl Filter {
+    /// Of the arguments from `from` on. None: there is an error in them, or what this does not know; the upstream words it.
+    /// `skip_me`: what holds where nothing is said of it.
+    #[must_use]
+    pub fn parse(args: &Args<'_>, from: usize, skip_me: bool) -> Option<Self> {
+        let mut filter = Self { skip_me: Some(skip_me), ..Self::default() };
+        let mut at = from;
+        while at < args.len() {
+            let value = args.get(at + 1)?;
+            match () {
+                () if args.is(at, "ID") => {
+                    let ids = filter.ids.get_or_insert_default();
+                    at += 1;
+                    ids.push(number(value)?);
+                    // CLIENT LIST takes several.
+                    while let Some(id) = args.get(at + 1).and_then(number) {
+                        ids.push(id);
+                        at += 1;
+                    }
+                    at += 1;
+                    continue;
+                }
+                () if args.is(at, "ADDR") => filter.addr = Some(value.to_vec()),
+                () if args.is(at, "LADDR") => filter.laddr = Some(value.to_vec()),
+                () if args.is(at, "USER") => filter.user = Some(value.to_vec()),
+                () if args.is(at, "TYPE") => {
+                    let kind = value.to_ascii_lowercase();
+                    if !matches!(&kind[..], b"normal" | b"pubsub" | b"master" | b"primary" | b"slave" | b"replica") {
+                        return None;
+                    }
+                    filter.kind = Some(kind);
+                }
+                () if args.is(at, "SKIPME") && value.eq_ignore_ascii_case(b"yes") => filter.skip_me = Some(true),
+                () if args.is(at, "SKIPME") && value.eq_ignore_ascii_case(b"no") => filter.skip_me = Some(false),
+                () if args.is(at, "MAXAGE") => filter.max_age_seconds = Some(number(value).filter(|&age| age > 0)?),
+                () => return None,
+            }
+            at += 2;
+        }
+        Some(filter)
+    }
+
+    /// The old form: by its address, oneself too.
+    #[must_use]
+    pub fn address(addr: &[u8]) -> Self {
+        Self { addr: Some(addr.to_vec()), skip_me: Some(false), ..Self::default() }
+    }
+
+    /// Is this client meant, where `me` asks?
+    #[must_use]
+    pub fn matches(&self, entry: &ClientEntry, me: u64, default_user: &[u8]) -> bool {
+        let state = entry.state();
+        let user = if state.user.is_empty() { default_user } else { &state.user };
+        let is = |wanted: &Option<Vec<u8>>, has: &[u8]| wanted.as_deref().is_none_or(|wanted| wanted == has);
+        let kind = if state.subscribed { b"pubsub".as_slice() } else { b"normal" };
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id))
+            && is(&self.addr, entry.door.addr.as_bytes())
+            && is(&self.laddr, entry.door.laddr.as_bytes())
+            && is(&self.user, user)
+            && is(&self.kind, kind)
+            && !(self.skip_me == Some(true) && entry.id == me)
+            && self.max_age_seconds.is_none_or(|age| entry.age().as_secs() >= age)
+    }
+}
+
+/// A client's id, as an argument tells it.
+#[must_use]
+pub fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|&id| id > 0)
+}
+
+/// The text of CLIENT LIST: `rows` are the upstream's, the asking connection's among them.
+#[must_use]
+pub fn list(rows: &str, clients: &[Arc<ClientEntry>], default_user: &[u8]) -> String {
+    let Some(template) = rows.lines().next() else { return String::new() };
+    let rows: HashMap<u64, &str> = rows.lines().filter_map(|row| Some((id_of(row)?, row))).collect();
+    let mut out = String::with_capacity(clients.len() * 320);
+    for entry in clients {
+        let own = entry.state().upstream_id.and_then(|id| rows.get(&id));
+        row(&mut out, own.copied().unwrap_or(template), own.is_some(), entry, default_user);
+    }
+    out
+}
+
+fn id_of(row: &str) -> Option<u64> {
+    row.strip_prefix("id=")?.split(' ').next()?.parse().ok()
+}
+
+/// One row, with its newline. `own`: `upstream` is that of the client's own connection.
+pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, default_user: &[u8]) {
+    let state = entry.state().clone();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut blank = "";
+    for field in upstream.trim_end_matches('\n').split(' ') {
+        out.push_str(blank);
+        blank = " ";
+        let Some((key, value)) = field.split_once('=') else {
+            out.push_str(field);
+            continue;
+        };
+        let ours = match key {
+            "id" => Some(entry.id.to_string()),
+            "addr" => Some(entry.door.addr.clone()),
+            "laddr" => Some(entry.door.laddr.clone()),
+            "fd" => Some(entry.door.fd.to_string()),
+            "name" => Some(text(&state.name)),
+            "age" => Some(entry.age().as_secs().to_string()),
+            "idle" => Some(entry.idle().as_secs().to_string()),
+            "flags" => Some(flags(value, own, entry.door.unix)),
+            "lib-name" => Some(text(&state.lib_name)),
+            "lib-ver" => Some(text(&state.lib_ver)),
+            "tot-net-in" => Some(state.bytes_in.to_string()),
+            "tot-net-out" => Some(state.bytes_out.to_string()),
+            "tot-cmds" => Some(state.requests.to_string()),
+            _ if own => None,
+            "db" => Some(state.db.to_string()),
+            "resp" => Some(state.resp.to_string()),
+            "user" => Some(text(if state.user.is_empty() { default_user } else { &state.user })),
+            "cmd" => Some(text(&state.command)),
+            "redir" | "multi" => Some("-1".to_owned()),
+            "sub" | "psub" | "ssub" | "watch" | "qbuf" | "argv-mem" | "multi-mem" | "obl" | "oll" | "omem" => {
+                Some("0".to_owned())
+            }
+            "events" => Some("r".to_owned()),
+            _ => None,
+        };
+        out.push_str(key);
+        out.push('=');
+        out.push_str(ours.as_deref().unwrap_or(value));
+    }
+    out.push('\n');
+}
+
+/// A link's own flags are nobody's; of a client's own connection only that it is a unix socket.
+fn flags(upstream: &str, own: bool, unix: bool) -> String {
+    let mut flags: String = if own { upstream.replace(['U', 'N'], "") } else { String::new() };
+    if unix {
+        flags.push('U');
+    }
+    if flags.is_empty() { "N".to_owned() } else { flags }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clients::{Clients, Door};
+    use super::*;
+    use crate::resp::ArgRange;
+
+    fn filter(line: &str, from: usize) -> Option<Filter> {
+        let mut ranges = Vec::new();
+        let mut at = 0;
+        for word in line.split(' ') {
+            ranges.push(ArgRange { start: at, end: at + word.len() });
+            at += word.len() + 1;
+        }
+        Filter::parse(&Args::new(line.as_bytes(), &ranges), from, true)
+    }
+
+    fn matching(filter: &Filter, clients: &Clients) -> Vec<u64> {
+        clients.all().iter().filter(|entry| filter.matches(entry, 1, b"default")).map(|entry| entry.id).collect()
+    }
+
+    #[test]
+    fn filters_are_met_all_at_once() {
+        let clients = Clients::default();
+        for port in 1..=3 {
+            let entry = clients.enter(Door { addr: format!("1.1.1.1:{port}"), ..Door::default() });
+            entry.state().subscribed = port == 3;
+        }
+        for (line, expected) in [
+            ("CLIENT KILL ID 2", vec![2]),
+            ("CLIENT LIST ID 3 2 9", vec![2, 3]),
+            ("CLIENT KILL TYPE normal", vec![2]),
+            ("CLIENT KILL TYPE normal SKIPME no", vec![1, 2]),
+            ("CLIENT KILL type PubSub", vec![3]),
+            ("CLIENT KILL ADDR 1.1.1.1:2 ID 3", vec![]),
+            ("CLIENT KILL USER default", vec![2, 3]),
+            ("CLIENT KILL USER bob", vec![]),
+            ("CLIENT KILL MAXAGE 1000", vec![]),
+        ] {
+            assert_eq!(matching(&filter(line, 2).expect(line), &clients), expected, "{line}");
+        }
+        for bad in
+            ["CLIENT KILL ID", "CLIENT KILL ID x", "CLIENT KILL TYPE x", "CLIENT KILL SKIPME maybe", "CLIENT KILL NO 1"]
+        {
+            assert_eq!(filter(bad, 2), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_row_tells_what_the_sidecar_knows_in_the_engines_own_form() {
+        let clients = Clients::default();
+        let entry = clients.enter(Door { addr: "1.1.1.1:5".into(), laddr: "1.1.1.2:6".into(), fd: 9, unix: false });
+        *entry.state() = super::super::clients::ClientState {
+            name: b"ann".to_vec(),
+            db: 2,
+            resp: 3,
+            command: b"get".to_vec(),
+            ..Default::default()
+        };
+        let upstream = "id=77 addr=x:1 laddr=y:2 fd=8 name= age=100 idle=50 flags=PU db=0 sub=1 multi=3 cmd=client|list user=default redir=7 resp=2";
+        let shown = list(&format!("{upstream}\n"), &clients.all(), b"bob");
+        assert_eq!(
+            shown,
+            "id=1 addr=1.1.1.1:5 laddr=1.1.1.2:6 fd=9 name=ann age=0 idle=0 flags=N db=2 sub=0 multi=-1 cmd=get user=bob redir=-1 resp=3\n"
+        );
+        entry.state().upstream_id = Some(77);
+        let shown = list(upstream, &clients.all(), b"bob");
+        assert_eq!(
+            shown,
+            "id=1 addr=1.1.1.1:5 laddr=1.1.1.2:6 fd=9 name=ann age=0 idle=0 flags=P db=0 sub=1 multi=3 cmd=client|list user=default redir=7 resp=2\n"
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! All clients of the sidecar, whatever worker serves them: what CLIENT LIST, KILL, UNBLOCK and TRACKING … REDIRECT speak
+//! of. A session writes its own entry; others read it, ask for its end, or for a connection of its own.
+
+use dashmap::DashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// See the module.
+#[derive(Default)]
+pub struct Clients {
+    entries: DashMap<u64, Arc<ClientEntry>>,
+    last_id: AtomicU64,
+}
+
+/// Where a client came in.
+#[derive(Debug, Clone, Default)]
+pub struct Door {
+    /// Its own address, `ip:port`, or of a unix socket `path:0`, as Redis writes it.
+    pub addr: String,
+    /// The address that it connected to.
+    pub laddr: String,
+    /// The socket's descriptor.
+    pub fd: i32,
+    /// Over a unix socket.
+    pub unix: bool,
+}
+
+/// What a session last said of itself.
+#[derive(Debug, Clone, Default)]
+pub struct ClientState {
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Vec<u8>,
+    /// The ACL user; empty for the sidecar's own.
+    pub user: Vec<u8>,
+    /// The selected database.
+    pub db: u32,
+    /// 2 or 3.
+    pub resp: u8,
+    /// The last command, lower case, with its subcommand where it has one.
+    pub command: Vec<u8>,
+    /// The id upstream of the connection of its own, where it has one.
+    pub upstream_id: Option<u64>,
+    /// It has subscriptions.
+    pub subscribed: bool,
+    /// Requests so far.
+    pub requests: u64,
+    /// Bytes read from it.
+    pub bytes_in: u64,
+    /// Bytes written to it.
+    pub bytes_out: u64,
+}
+
+/// One client.
+pub struct ClientEntry {
+    /// What CLIENT ID tells it.
+    pub id: u64,
+    /// Where it came in.
+    pub door: Door,
+    since: Instant,
+    /// Milliseconds from `since` to its last request.
+    active_ms: AtomicU64,
+    state: Mutex<ClientState>,
+    killed: AtomicBool,
+    finished: AtomicBool,
+    wanted: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    /// Those who wait for its connection of its own.
+    waiters: Mutex<Vec<Waker>>,
+}
+
+impl Clients {
+    /// A new client; it leaves by [`leave`](Self::leave).
+    pub fn enter(&self, door: Door) -> Arc<ClientEntry> {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let entry = Arc::new(ClientEntry {
+            id,
+            door,
+            since: Instant::now(),
+            active_ms: AtomicU64::new(0),
+            state: Mutex::default(),
+            killed: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            waker: Mutex::default(),
+            waiters: Mutex::default(),
+        });
+        self.entries.insert(id, Arc::clone(&entry));
+        entry
+    }
+
+    /// It is gone.
+    pub fn leave(&self, id: u64) {
+        if let Some((_, entry)) = self.entries.remove(&id) {
+            entry.wake_waiters();
+        }
+    }
+
+    /// By its id.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<Arc<ClientEntry>> {
+        self.entries.get(&id).map(|entry| Arc::clone(&entry))
+    }
+
+    /// All, by their ids.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ClientEntry>> {
+        let mut all: Vec<_> = self.entries.iter().map(|entry| Arc::clone(&entry)).collect();
+        all.sort_unstable_by_key(|entry| entry.id);
+        all
+    }
+
+    /// The id upstream of that client's connection of its own, which it is made to have and to keep. None: no such client.
+    /// Pending: `cx` is woken when something changed.
+    pub fn poll_own_connection(&self, id: u64, cx: &Context<'_>) -> Poll<Option<u64>> {
+        let Some(entry) = self.get(id) else { return Poll::Ready(None) };
+        lock(&entry.waiters).push(cx.waker().clone());
+        let wanted = entry.wanted.swap(true, Ordering::AcqRel);
+        if wanted && let Some(upstream_id) = entry.state().upstream_id {
+            return Poll::Ready(Some(upstream_id));
+        }
+        entry.wake();
+        Poll::Pending
+    }
+}
+
+impl ClientEntry {
+    /// Its age.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// How long it has asked nothing.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.age().saturating_sub(Duration::from_millis(self.active_ms.load(Ordering::Relaxed)))
+    }
+
+    /// It asked something just now.
+    pub fn is_active(&self) {
+        self.active_ms.store(self.age().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// What it last said of itself.
+    pub fn state(&self) -> MutexGuard<'_, ClientState> {
+        lock(&self.state)
+    }
+
+    /// Whom to wake; to be called by its session.
+    pub fn set_waker(&self, waker: &Waker) {
+        *lock(&self.waker) = Some(waker.clone());
+    }
+
+    /// Ends it at once, or where `after_reply` when what it is owed is written.
+    pub fn kill(&self, after_reply: bool) {
+        if after_reply { &self.finished } else { &self.killed }.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// It is to end at once.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// It is to end when it is answered.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// It must have a connection of its own and keep it, for others speak of that.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Its own connection came or went.
+    pub fn wake_waiters(&self) {
+        lock(&self.waiters).drain(..).for_each(Waker::wake);
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*lock(&self.waker) {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,135 @@
+//! Commands whose answer only the upstream has, but not in the words that are true for this client: what is asked of it, and
+//! what is made of its reply. Its refusals (arguments, rights) go to the client as they are.
+
+use super::client_rows::{self, Filter, number};
+use super::clients::{ClientEntry, Clients};
+use super::core::Core;
+use crate::command::{Args, Rewritten};
+use crate::resp::{Proto, decode_reply, write};
+use crate::upstream::link::state::Rewrite;
+use bytes::{Bytes, BytesMut};
+use redis_protocol::resp3::types::BytesFrame;
+use std::sync::Arc;
+
+/// No client has it.
+pub(super) const NOBODY: u64 = i64::MAX as u64;
+
+/// What is to be asked, None: the client's own words; and what is made of the reply.
+pub(super) type Rewriting = (Option<BytesMut>, Rewrite);
+
+impl Core {
+    /// None: the request as it is, and the reply too, which is an error.
+    pub(super) fn rewriting(&self, which: Rewritten, args: &Args<'_>) -> Option<Rewriting> {
+        let clients = Arc::clone(&self.context.clients);
+        let (me, default_user) = (Arc::clone(&self.entry), self.context.default_user.clone());
+        match which {
+            Rewritten::ClientInfo => {
+                let own = self.pin.is_some();
+                Some((None, rewrite(move |reply, proto| row(reply, proto, own, &me, &default_user))))
+            }
+            Rewritten::ClientList => {
+                let filter = Filter::parse(args, 2, false)?;
+                let rewritten = move |reply: &[u8], proto| list(reply, proto, &clients, &filter, me.id, &default_user);
+                Some((Some(request(&[b"CLIENT", b"LIST"])), rewrite(rewritten)))
+            }
+            Rewritten::ClientKill => {
+                let old = args.len() == 3;
+                let filter = if old { Filter::address(args.get(2)?) } else { Filter::parse(args, 2, true)? };
+                let probe = request(&[b"CLIENT", b"KILL", b"ID", itoa::Buffer::new().format(NOBODY).as_bytes()]);
+                let rewritten = move |reply: &[u8], _| match reply.first() {
+                    Some(b':') => kill(&clients, &filter, old, &me, &default_user),
+                    _ => BytesMut::from(reply),
+                };
+                Some((Some(probe), rewrite(rewritten)))
+            }
+            Rewritten::ClientUnblock => {
+                let id = number(args.get(2)?)?;
+                let upstream = clients.get(id).and_then(|entry| entry.state().upstream_id).unwrap_or(NOBODY);
+                let mut digits = itoa::Buffer::new();
+                let mut words: Vec<&[u8]> = vec![b"CLIENT", b"UNBLOCK", digits.format(upstream).as_bytes()];
+                words.extend(args.from(3));
+                Some((Some(request(&words)), rewrite(|reply, _| BytesMut::from(reply))))
+            }
+            Rewritten::ClientRedirect => {
+                let (theirs, ours) = self.redirect?;
+                Some((None, rewrite(move |reply, _| with_integer(reply, theirs, ours))))
+            }
+        }
+    }
+}
+
+fn rewrite(rewrite: impl FnOnce(&[u8], Proto) -> BytesMut + 'static) -> Rewrite {
+    Box::new(rewrite)
+}
+
+pub(super) fn request(args: &[&[u8]]) -> BytesMut {
+    let mut out = BytesMut::new();
+    write::request(&mut out, args);
+    out
+}
+
+/// The text of a bulk or of a verbatim string. None: it is an error, or what nobody expected.
+fn text(reply: &[u8]) -> Option<String> {
+    match decode_reply(&Bytes::copy_from_slice(reply)).ok()? {
+        BytesFrame::BlobString { data, .. } | BytesFrame::VerbatimString { data, .. } => {
+            Some(String::from_utf8_lossy(&data).into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// A text as Redis gives it: a verbatim string over RESP3.
+pub(super) fn write_text(text: &str, proto: Proto) -> BytesMut {
+    let mut out = BytesMut::with_capacity(text.len() + 32);
+    match proto {
+        Proto::Resp2 => write::bulk(&mut out, text.as_bytes()),
+        Proto::Resp3 => write::verbatim(&mut out, "txt", text.as_bytes()),
+    }
+    out
+}
+
+fn row(reply: &[u8], proto: Proto, own: bool, me: &ClientEntry, default_user: &[u8]) -> BytesMut {
+    let Some(upstream) = text(reply) else { return BytesMut::from(reply) };
+    let mut out = String::new();
+    client_rows::row(&mut out, &upstream, own, me, default_user);
+    write_text(&out, proto)
+}
+
+fn list(reply: &[u8], proto: Proto, clients: &Clients, filter: &Filter, me: u64, default_user: &[u8]) -> BytesMut {
+    let Some(rows) = text(reply) else { return BytesMut::from(reply) };
+    let mut meant = clients.all();
+    meant.retain(|entry| filter.matches(entry, me, default_user));
+    write_text(&client_rows::list(&rows, &meant, default_user), proto)
+}
+
+fn kill(clients: &Clients, filter: &Filter, old: bool, me: &ClientEntry, default_user: &[u8]) -> BytesMut {
+    let mut killed = 0;
+    for entry in clients.all() {
+        if filter.matches(&entry, me.id, default_user) {
+            // Who kills itself is told so first.
+            entry.kill(entry.id == me.id);
+            killed += 1;
+        }
+    }
+    let mut out = BytesMut::new();
+    match (old, killed) {
+        (true, 0) => write::error(&mut out, "ERR No such client"),
+        (true, _) => write::simple(&mut out, "OK"),
+        (false, count) => write::integer(&mut out, count),
+    }
+    out
+}
+
+/// The reply with another number in it.
+fn with_integer(reply: &[u8], theirs: u64, ours: u64) -> BytesMut {
+    let (theirs, ours) = (format!(":{theirs}\r\n"), format!(":{ours}\r\n"));
+    let mut out = BytesMut::with_capacity(reply.len() + 20);
+    let mut from = 0;
+    for at in memchr::memmem::find_iter(reply, theirs.as_bytes()) {
+        out.extend_from_slice(&reply[from..at]);
+        out.extend_from_slice(ours.as_bytes());
+        from = at + theirs.len();
+    }
+    out.extend_from_slice(&reply[from..]);
+    out
+}

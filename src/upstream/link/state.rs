@@ -1,0 +1,426 @@
+//! What an upstream connection remembers of its one client, as far as the replies so far say; and what a reply to a request
+//! is watched for. It owns the knowledge when a client needs its own connection no longer; it never does I/O.
+
+use crate::resp::{Proto, ReplyScanner, write};
+use crate::upstream::stream::{Credentials, Greeting, Identity};
+use bytes::BytesMut;
+use std::rc::Rc;
+
+/// Makes another reply of the upstream's, in the protocol that the client reads at that point.
+pub type Rewrite = Box<dyn FnOnce(&[u8], Proto) -> BytesMut>;
+
+/// What the reply to a request is watched for. Inside MULTI it is the reply in EXEC's that counts, not `+QUEUED`.
+pub struct Watch {
+    /// What a reply that is no error says of the connection.
+    pub effect: Effect,
+    /// The client gets what this makes of the reply.
+    pub rewrite: Option<Rewrite>,
+    /// The request is the sidecar's own: inside EXEC's reply its element is left out.
+    pub hidden: bool,
+}
+
+impl Watch {
+    /// Only what the reply says of the connection.
+    #[must_use]
+    pub fn effect(effect: Effect) -> Option<Box<Self>> {
+        Some(Box::new(Self { effect, rewrite: None, hidden: false }))
+    }
+
+    /// Another reply in place of the upstream's.
+    #[must_use]
+    pub fn rewrite(rewrite: impl FnOnce(&[u8], Proto) -> BytesMut + 'static) -> Option<Box<Self>> {
+        Some(Box::new(Self { effect: Effect::None, rewrite: Some(Box::new(rewrite)), hidden: false }))
+    }
+
+    /// A request of the sidecar's own inside MULTI.
+    #[must_use]
+    pub fn hidden(rewrite: Option<Rewrite>) -> Option<Box<Self>> {
+        Some(Box::new(Self { effect: Effect::None, rewrite, hidden: true }))
+    }
+}
+
+/// What a reply that is no error says of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// `MULTI`: it is in a transaction.
+    Multi,
+    /// `EXEC`: it is no more, whatever the reply.
+    Exec,
+    /// `DISCARD`: it is no more.
+    Discard,
+    /// `WATCH`: until EXEC, DISCARD or UNWATCH.
+    Watch,
+    /// `UNWATCH`.
+    Unwatch,
+    /// `SELECT n`.
+    Select(u32),
+    /// `HELLO n`, by whom where it said so.
+    Hello(Proto, Identity),
+    /// `AUTH`.
+    Auth(Rc<Credentials>),
+    /// These are kept from here on.
+    Keep(Kept),
+    /// These no more.
+    Lift(Kept),
+    /// Not known to change anything, nor not to.
+    Unknown,
+    /// One of the `SUBSCRIBE` and `UNSUBSCRIBE` family: so many replies follow, None: as many as there are subscriptions
+    /// when its turn comes.
+    Subscription(Family, Option<usize>),
+    /// `RESET`, of the sidecar's own: it remembers nothing.
+    Reset,
+    /// A request of the sidecar's own, whose refusal makes the connection another than the client believes: it is closed.
+    Must,
+}
+
+/// What else a connection may remember; a set of bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept(u8);
+
+impl Kept {
+    /// Nothing.
+    pub const NOTHING: Self = Self(0);
+    /// `CLIENT TRACKING ON`, and with it CLIENT CACHING.
+    pub const TRACKING: Self = Self(1);
+    /// `CLIENT NO-EVICT ON`.
+    pub const NO_EVICT: Self = Self(2);
+    /// `CLIENT NO-TOUCH ON`.
+    pub const NO_TOUCH: Self = Self(4);
+    /// `READONLY`, in a cluster.
+    pub const READONLY: Self = Self(8);
+    /// Another client's invalidations are redirected to it, so it must stay this client's.
+    pub const TARGET: Self = Self(16);
+    /// What nobody knows.
+    pub const UNKNOWN: Self = Self(32);
+
+    fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// The three kinds of subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `SUBSCRIBE`
+    Channel,
+    /// `PSUBSCRIBE`
+    Pattern,
+    /// `SSUBSCRIBE`
+    Shard,
+}
+
+/// What a connection is subscribed to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Subscriptions {
+    channels: usize,
+    patterns: usize,
+    shards: usize,
+}
+
+impl Subscriptions {
+    /// To nothing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Of one kind.
+    #[must_use]
+    pub fn of(self, family: Family) -> usize {
+        match family {
+            Family::Channel => self.channels,
+            Family::Pattern => self.patterns,
+            Family::Shard => self.shards,
+        }
+    }
+
+    /// An acknowledgement came, with the number of subscriptions that it tells: of channels and patterns together, or of
+    /// shard channels.
+    fn note(&mut self, family: Family, count: usize) {
+        match family {
+            Family::Channel => self.channels = count.saturating_sub(self.patterns),
+            Family::Pattern => self.patterns = count.saturating_sub(self.channels),
+            Family::Shard => self.shards = count,
+        }
+    }
+}
+
+/// A frame that is no plain reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A published message.
+    Message,
+    /// An acknowledgement, with the number of subscriptions that it tells.
+    Acknowledged(Family, usize),
+}
+
+/// What kind of event this frame is: an array or a push whose first element says so. None: none.
+#[must_use]
+pub fn event(frame: &[u8]) -> Option<Event> {
+    let mut lines = frame.split(|&byte| byte == b'\n');
+    let (_, _, name) = (lines.next()?, lines.next()?, lines.next()?);
+    let family = match name.strip_suffix(b"\r")? {
+        b"message" | b"pmessage" | b"smessage" => return Some(Event::Message),
+        b"subscribe" | b"unsubscribe" => Family::Channel,
+        b"psubscribe" | b"punsubscribe" => Family::Pattern,
+        b"ssubscribe" | b"sunsubscribe" => Family::Shard,
+        _ => return None,
+    };
+    let count = frame.strip_suffix(b"\r\n")?.rsplit(|&byte| byte == b':').next()?;
+    Some(Event::Acknowledged(family, std::str::from_utf8(count).ok()?.parse().ok()?))
+}
+
+/// See the module.
+pub struct State {
+    /// Whose requests it carries, the protocol it speaks, its database.
+    pub greeting: Greeting,
+    /// Inside MULTI.
+    pub in_multi: bool,
+    /// Keys are watched.
+    pub watching: bool,
+    /// What it is subscribed to.
+    pub subscriptions: Subscriptions,
+    kept: Kept,
+    /// Commands that the transaction has queued so far.
+    queued: usize,
+    /// Those of them that are watched, by their places.
+    marked: Vec<(usize, Box<Watch>)>,
+}
+
+impl State {
+    /// Of a new connection.
+    #[must_use]
+    pub fn new(greeting: Greeting) -> Self {
+        Self {
+            greeting,
+            in_multi: false,
+            watching: false,
+            subscriptions: Subscriptions::default(),
+            kept: Kept::NOTHING,
+            queued: 0,
+            marked: Vec::new(),
+        }
+    }
+
+    /// It remembers nothing but what its greeting says.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        !self.in_multi && !self.watching && self.subscriptions.is_empty() && self.kept == Kept::NOTHING
+    }
+
+    /// RESET takes away all that it remembers.
+    #[must_use]
+    pub fn is_resettable(&self) -> bool {
+        !self.kept.has(Kept::UNKNOWN.with(Kept::TARGET))
+    }
+
+    /// Another client's invalidations go to it, or no more.
+    pub fn keep(&mut self, kept: Kept) {
+        self.kept = self.kept.with(kept);
+    }
+
+    /// Replies are arrays like messages, so that a message is told by its first word alone.
+    #[must_use]
+    pub fn is_subscribed_resp2(&self) -> bool {
+        self.greeting.proto == Proto::Resp2 && !self.subscriptions.is_empty()
+    }
+
+    /// The reply to EXEC must be looked into.
+    #[must_use]
+    pub fn has_marks(&self) -> bool {
+        self.in_multi && !self.marked.is_empty()
+    }
+
+    /// An acknowledgement came.
+    pub fn note(&mut self, family: Family, count: usize) {
+        self.subscriptions.note(family, count);
+    }
+
+    /// A reply came whose first byte is `kind`. True: the transaction has queued the request, and its watch is kept.
+    pub fn queue(&mut self, kind: u8, watch: &mut Option<Box<Watch>>) -> bool {
+        let control =
+            matches!(watch.as_deref(), Some(Watch { effect: Effect::Exec | Effect::Discard | Effect::Reset, .. }));
+        if !self.in_multi || kind != b'+' || control {
+            return false;
+        }
+        if let Some(watch) = watch.take() {
+            self.marked.push((self.queued, watch));
+        }
+        self.queued += 1;
+        true
+    }
+
+    /// The reply to a request came, or the transaction's reply to it, with this first byte.
+    pub fn apply(&mut self, effect: Effect, kind: u8) {
+        let (ok, refused) = (kind == b'+', kind == b'-');
+        match effect {
+            Effect::Exec if self.in_multi => self.end_transaction(),
+            // Refused for another reason (LOADING, NOAUTH) it leaves the transaction open.
+            Effect::Discard if !refused => self.end_transaction(),
+            Effect::Reset if ok => {
+                *self = Self::new(Greeting { identity: None, proto: Proto::Resp2, db: 0 });
+            }
+            Effect::Multi if ok => self.in_multi = true,
+            Effect::Watch if ok => self.watching = true,
+            Effect::Unwatch if ok => self.watching = false,
+            Effect::Select(db) if ok => self.greeting.db = db,
+            Effect::Hello(proto, identity) if !refused => {
+                self.greeting.proto = proto;
+                if identity.is_some() {
+                    self.greeting.identity = identity;
+                }
+            }
+            Effect::Auth(credentials) if ok => self.greeting.identity = Some(credentials),
+            Effect::Keep(kept) if ok => self.kept = self.kept.with(kept),
+            Effect::Lift(kept) if ok => self.kept = self.kept.without(kept),
+            Effect::Unknown if !refused => self.kept = self.kept.with(Kept::UNKNOWN),
+            _ => {}
+        }
+    }
+
+    fn end_transaction(&mut self) {
+        (self.in_multi, self.watching, self.queued) = (false, false, 0);
+        self.marked.clear();
+    }
+
+    /// The whole reply to EXEC: what its elements say is applied, and what the client is to see of it comes back.
+    pub fn exec(&mut self, frame: &[u8]) -> BytesMut {
+        let marked = std::mem::take(&mut self.marked);
+        self.end_transaction();
+        let Some(elements) = elements(frame) else { return BytesMut::from(frame) };
+        let hidden = marked.iter().filter(|(_, watch)| watch.hidden).count();
+        let counted = elements.iter().filter(|element| element.counts).count();
+        let mut out = BytesMut::with_capacity(frame.len());
+        write::array_header(&mut out, counted - hidden.min(counted));
+        let (mut marked, mut place) = (marked.into_iter().peekable(), 0);
+        for element in elements {
+            if !element.counts {
+                out.extend_from_slice(element.bytes);
+                continue;
+            }
+            let watch = marked.next_if(|(index, _)| *index == place);
+            place += 1;
+            let Some((_, watch)) = watch else {
+                out.extend_from_slice(element.bytes);
+                continue;
+            };
+            self.apply(watch.effect, element.bytes.first().copied().unwrap_or_default());
+            let shown = watch.rewrite.map(|rewrite| rewrite(element.bytes, self.greeting.proto));
+            match shown {
+                _ if watch.hidden => {}
+                Some(shown) => out.extend_from_slice(&shown),
+                None => out.extend_from_slice(element.bytes),
+            }
+        }
+        out
+    }
+}
+
+struct Element<'a> {
+    bytes: &'a [u8],
+    /// It is one of the array's; not a push that came in between.
+    counts: bool,
+}
+
+/// The elements of an array, each as it came. None: it is none (EXEC was refused, or a watched key had changed).
+fn elements(frame: &[u8]) -> Option<Vec<Element<'_>>> {
+    if frame.first() != Some(&b'*') {
+        return None;
+    }
+    let mut at = memchr::memchr(b'\n', frame)? + 1;
+    if frame.get(1) == Some(&b'-') {
+        return None;
+    }
+    let mut elements = Vec::new();
+    let mut scanner = ReplyScanner::new();
+    while at < frame.len() {
+        let advance = scanner.advance(&frame[at..]).ok()?;
+        if !advance.done {
+            return None;
+        }
+        let bytes = &frame[at..at + advance.take];
+        let counts = !scanner.is_push() || matches!(event(bytes), Some(Event::Acknowledged(..)));
+        elements.push(Element { bytes, counts });
+        at += advance.take;
+    }
+    Some(elements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State::new(Greeting { identity: None, proto: Proto::Resp2, db: 0 })
+    }
+
+    fn queue(state: &mut State, watch: Option<Box<Watch>>) {
+        let mut watch = watch;
+        assert!(state.queue(b'+', &mut watch) && watch.is_none());
+    }
+
+    #[test]
+    fn in_a_transaction_it_is_the_reply_in_execs_that_counts() {
+        let mut state = state();
+        state.apply(Effect::Multi, b'+');
+        queue(&mut state, None);
+        queue(&mut state, Watch::effect(Effect::Select(3)));
+        queue(&mut state, Watch::hidden(None));
+        queue(&mut state, Watch::rewrite(|element, _| BytesMut::from([element, b":9\r\n"].concat().as_slice())));
+        queue(&mut state, Watch::effect(Effect::Select(99)));
+        assert!((state.greeting.db, state.in_multi, state.has_marks(), state.is_clean()) == (0, true, true, false));
+        let shown = state.exec(b"*5\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:7\r\n:8\r\n-ERR range\r\n");
+        assert_eq!(&shown[..], b"*4\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:8\r\n:9\r\n-ERR range\r\n".as_slice());
+        assert!((state.greeting.db, state.is_clean()) == (3, true));
+    }
+
+    #[test]
+    fn what_a_transaction_watched_for_ends_with_it() {
+        for reply in [b"*-1\r\n".as_slice(), b"-EXECABORT x\r\n", b"_\r\n"] {
+            let mut state = state();
+            state.apply(Effect::Watch, b'+');
+            state.apply(Effect::Multi, b'+');
+            queue(&mut state, Watch::effect(Effect::Keep(Kept::TRACKING)));
+            assert_eq!(&state.exec(reply)[..], reply);
+            assert!(state.is_clean());
+        }
+        let mut state = state();
+        state.apply(Effect::Watch, b'+');
+        state.apply(Effect::Exec, b'-');
+        assert!(state.watching, "EXEC without MULTI is an error and no more");
+    }
+
+    #[test]
+    fn acknowledgements_tell_how_many_subscriptions_there_are() {
+        let mut subscriptions = Subscriptions::default();
+        for (frame, expected) in [
+            (b"*3\r\n$9\r\nsubscribe\r\n$3\r\na:1\r\n:1\r\n".as_slice(), (1, 0, 0)),
+            (b"*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n", (2, 0, 0)),
+            (b">3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:3\r\n", (2, 1, 0)),
+            (b"*3\r\n$10\r\nssubscribe\r\n$1\r\ns\r\n:1\r\n", (2, 1, 1)),
+            (b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:2\r\n", (1, 1, 1)),
+            (b"*3\r\n$11\r\nunsubscribe\r\n$3\r\nnot\r\n:2\r\n", (1, 1, 1)),
+            (b"*3\r\n$12\r\npunsubscribe\r\n$1\r\n*\r\n:1\r\n", (1, 0, 1)),
+            (b"*3\r\n$12\r\nsunsubscribe\r\n$1\r\ns\r\n:0\r\n", (1, 0, 0)),
+            (b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n", (0, 0, 0)),
+        ] {
+            let Some(Event::Acknowledged(family, count)) = event(frame) else { panic!("{frame:?}") };
+            subscriptions.note(family, count);
+            assert_eq!((subscriptions.channels, subscriptions.patterns, subscriptions.shards), expected);
+        }
+        assert_eq!(event(b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n"), Some(Event::Message));
+        for other in [b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".as_slice(), b"*0\r\n", b":1\r\n", b"*1\r\n:1\r\n"] {
+            assert_eq!(event(other), None);
+        }
+    }
+}
