@@ -73,6 +73,12 @@ impl UpstreamError {
         matches!(self.kind, Kind::Connect | Kind::Io | Kind::Timeout | Kind::Refused)
     }
 
+    /// Does the upstream want to know first who asks?
+    #[must_use]
+    pub fn is_noauth(&self) -> bool {
+        self.kind == Kind::Auth && self.detail.starts_with("NOAUTH")
+    }
+
     /// Is it certain that nothing took effect?
     #[must_use]
     pub fn is_without_effect(&self) -> bool {

@@ -162,11 +162,13 @@ async fn quiet(context: &SessionContext, sessions: &Sessions) {
 fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
     let scratch = new_scratch();
     let target = Rc::new(parts.target);
-    let manager = Manager::new(&target, parts.fitting, &parts.knowledge, &parts.metrics).map_err(io::Error::other)?;
+    let manager =
+        Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics).map_err(io::Error::other)?;
     let pool = manager.into_pool(parts.pool_size, parts.batcher.deadline);
     let batcher = Batcher::start(BatcherParts {
         pool,
         knowledge: Arc::clone(&parts.knowledge),
+        fitting: parts.fitting,
         namespace: parts.tenant.namespace.clone(),
         cells: parts.tenant.cells,
         limits: parts.batcher,

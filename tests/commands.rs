@@ -588,35 +588,6 @@ fn help_is_lines_that_tell_of_every_command() {
 }
 
 #[test]
-fn inside_a_transaction_an_inventory_command_is_refused_and_exec_aborts() {
-    let rig = Rig::new();
-    let mut conn = rig.sidecar.conn();
-    conn.call("INV.SETSTOCK tee 5").expect_ok();
-    conn.call("MULTI").expect_ok();
-    assert_eq!(conn.call("SET k v"), Reply::Simple("QUEUED".into()));
-    conn.call("INV.RESERVE tee 1").expect_error("ERR");
-    assert_eq!(conn.call("SET l v"), Reply::Simple("QUEUED".into()));
-    says(&mut conn, "EXEC", "-EXECABORT Transaction discarded because of previous errors.\n");
-    assert_eq!(conn.call("EXISTS k l"), Reply::Int(0));
-    assert_eq!(stock(&mut conn, "tee").available, 5);
-    conn.call("MULTI").expect_ok();
-    conn.call("INV.SETSTOCK tee 1").expect_error("ERR");
-    conn.call("DISCARD").expect_ok();
-    // All in one write, and out of the transaction the same command works again.
-    let replies = conn.pipeline(&[
-        words("MULTI"),
-        words("INV.STOCK tee"),
-        words("EXEC"),
-        words("INV.RESERVE tee 5 ID a"),
-        words("GET k"),
-    ]);
-    replies[0].expect_ok();
-    replies[1].expect_error("ERR");
-    replies[2].expect_error("EXECABORT");
-    assert_eq!(replies[3..], [Reply::bulk("0-a"), Reply::NilBulk]);
-}
-
-#[test]
 fn a_force_below_what_is_reserved_lets_available_go_negative_and_cancels_nothing() {
     let rig = Rig::new();
     let mut conn = rig.sidecar.conn();

@@ -593,7 +593,7 @@ fn tracking_invalidates_what_another_client_changed() {
 fn what_the_sidecar_refuses_inside_multi_aborts_the_transaction() {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &[]);
-    for refused in ["WAIT 0 0", "INV.STOCK sku", "SCRIPT DEBUG YES", "PSYNC ? -1"] {
+    for refused in ["WAIT 0 0", "INV.STOCK", "SCRIPT DEBUG YES", "PSYNC ? -1", "CLIENT REPLY OFF"] {
         let mut conn = sidecar.conn();
         let replies =
             conn.pipeline(&[words("MULTI"), words("SET k v"), words(refused), words("SET k2 v"), words("EXEC")]);

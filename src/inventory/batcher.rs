@@ -6,6 +6,7 @@
 //! A client's operations take effect in its order: while one is in flight, its next ones wait or join the same batch.
 
 mod sending;
+mod transaction;
 
 use super::id::Mint;
 use super::keys;
@@ -14,7 +15,7 @@ use super::operation::{Expect, ScriptOperation};
 use super::reply::{Outcome, Refusal};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, OperationMetrics, Status};
 use crate::resp::{Proto, ReplyQueue, Ticket};
-use crate::upstream::pool::{Knowledge, Pool};
+use crate::upstream::pool::{Fitting, Knowledge, Pool};
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -80,6 +81,7 @@ struct State {
 pub struct Batcher {
     pool: Pool,
     knowledge: Arc<Knowledge>,
+    fitting: Fitting,
     limits: BatcherLimits,
     cell_keys: Vec<[String; 8]>,
     mint: Mint,
@@ -99,6 +101,8 @@ pub struct BatcherParts {
     pub pool: Pool,
     /// What they learn.
     pub knowledge: Arc<Knowledge>,
+    /// The script.
+    pub fitting: Fitting,
     /// The namespace.
     pub namespace: String,
     /// How many cells it has.
@@ -126,6 +130,7 @@ impl Batcher {
             cell_keys: (0..parts.cells).map(|cell| keys::cell_keys(&parts.namespace, cell)).collect(),
             pool: parts.pool,
             knowledge: parts.knowledge,
+            fitting: parts.fitting,
             limits: parts.limits,
             mint: Mint::default(),
             marks: parts.marks,
@@ -290,16 +295,21 @@ impl Batcher {
         }
     }
 
+    /// Keeps the copy of the protected SKUs fresh.
+    fn note(&self, operation: &ScriptOperation, outcome: &Outcome) {
+        if let (Expect::Marked(skus, mark), Outcome::Marked { version_before, version_after, .. }) =
+            (&operation.expect, outcome)
+        {
+            self.marks.changed(operation.cell, skus, *mark, *version_before, *version_after);
+        }
+    }
+
     /// `joined`: it was part of a batch.
     fn finish(&self, job: Job, outcome: Outcome, joined: bool) {
         if joined && let Some(client) = &job.client {
             client.leave_batch();
         }
-        if let (Expect::Marked(skus, mark), Outcome::Marked { version_before, version_after, .. }) =
-            (&job.operation.expect, &outcome)
-        {
-            self.marks.changed(job.operation.cell, skus, *mark, *version_before, *version_after);
-        }
+        self.note(&job.operation, &outcome);
         let status = outcome.status();
         match status {
             Status::Uncertain => self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Uncertain),

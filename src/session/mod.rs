@@ -11,6 +11,7 @@ mod dispatch;
 mod local;
 mod pinned;
 mod rewritten;
+mod transaction;
 
 use self::clients::ClientEntry;
 use self::core::{Core, Phase, Stage, Step};
@@ -112,7 +113,7 @@ impl Session {
                     return Poll::Ready(Ok(()));
                 }
             }
-            self.core.keep_wanted_pin(cx);
+            self.core.keep_wanted_pin();
             let mut progress = self.core.poll_wait(cx) | self.core.end_broken_stream() | self.core.release_pin();
             progress |= self.take_unread(cx);
             progress |= self.write(cx)?;
@@ -123,6 +124,7 @@ impl Session {
                 progress |= read?;
             }
             if !progress {
+                self.core.learn_upstream_id(cx);
                 return Poll::Pending;
             }
         }

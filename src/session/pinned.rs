@@ -14,7 +14,6 @@ use std::task::Context;
 
 const NO_MORE_PINNED: &[u8] =
     b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max); this was not sent\r\n";
-const IN_MULTI: &[u8] = b"-ERR INV commands inside MULTI are not supported yet; EXEC will abort this transaction\r\n";
 const REPLY_IN_MULTI: &[u8] = b"-ERR CLIENT REPLY is not served inside MULTI; EXEC will abort this transaction\r\n";
 /// No engine knows it.
 const UNKNOWN_COMMAND: &[u8] = b"INVENTORY-SENTINEL.REFUSED";
@@ -36,7 +35,13 @@ impl Core {
         match self.open_pin(reason) {
             Opened::Yes => self.dispatch_pinned(frame, args),
             Opened::NotYet => Step::Blocked,
-            Opened::Refused => self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED),
+            Opened::Refused => {
+                if reason == PinReason::Transaction {
+                    // What follows in the pipeline was to be executed in the transaction, or not at all.
+                    self.phase = Phase::Finishing;
+                }
+                self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED)
+            }
         }
     }
 
@@ -57,17 +62,23 @@ impl Core {
     }
 
     /// Another client speaks of this one's own connection: it gets one and keeps it.
-    pub(super) fn keep_wanted_pin(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn keep_wanted_pin(&mut self) {
         if !self.entry.is_wanted() || self.phase != Phase::Open {
             return;
         }
         if self.pin.is_none() && !matches!(self.open_pin(PinReason::State), Opened::Yes) {
             return;
         }
-        let Some(pin) = &self.pin else { return };
-        pin.remembered_mut().keep(Kept::TARGET);
-        if pin.upstream_id().is_none() {
-            // The session is to tell it once it is known.
+        if let Some(pin) = &self.pin {
+            pin.remembered_mut().keep(Kept::TARGET);
+        }
+    }
+
+    /// Others speak of a pinned connection by its id upstream: the session is woken to tell them once it is known.
+    pub(super) fn learn_upstream_id(&self, cx: &mut Context<'_>) {
+        if let Some(pin) = &self.pin
+            && pin.upstream_id().is_none()
+        {
             let _ = pin.poll_up(cx);
         }
     }
@@ -135,7 +146,7 @@ impl Core {
             Route::Inventory if subscribed => self.refuse(ErrorKind::Unsupported, &subscribed_refusal(args)),
             Route::Local(local) if in_multi => self.queue_local(frame, local, args),
             Route::Local(local) => self.answer(local, args),
-            Route::Inventory if in_multi => self.refuse_in_multi(IN_MULTI),
+            Route::Inventory if in_multi => self.queue_inventory(args),
             Route::Inventory => self.inventory(args, proto),
             Route::Refuse(line) if in_multi => self.refuse_in_multi(line.as_bytes()),
             Route::Refuse(line) => self.refuse(ErrorKind::Unsupported, line.as_bytes()),
@@ -211,7 +222,7 @@ impl Core {
 
     /// A refusal of the sidecar's inside MULTI. The upstream is made to refuse something too, so that it refuses EXEC, as
     /// after any bad command.
-    fn refuse_in_multi(&mut self, line: &[u8]) -> Step {
+    pub(super) fn refuse_in_multi(&mut self, line: &[u8]) -> Step {
         let Some(pin) = &self.pin else { return Step::Blocked };
         let mut unknown = BytesMut::new();
         write::request(&mut unknown, &[UNKNOWN_COMMAND]);

@@ -90,7 +90,7 @@ pub struct Link {
     remembered: RefCell<Remembered>,
     /// Exclusive only: no connection could be made, so nothing was ever sent.
     never_up: Cell<bool>,
-    /// Exclusive only: the upstream refused the greeting, which is an answer to whatever the client asked.
+    /// Exclusive only: the upstream wants to know first who the client is, as it answers whatever the client asks.
     refused: Cell<bool>,
     /// The connection's id upstream, 0 while it is not known.
     upstream_id: Cell<u64>,
@@ -214,7 +214,7 @@ impl Link {
         Some(self.upstream_id.get()).filter(|&id| id != 0)
     }
 
-    /// Exclusive only: the upstream refused the greeting, so nothing was ever sent and its client can go on without it.
+    /// Exclusive only: the upstream wants to know first who the client is; nothing was ever sent, and it can go on without.
     #[must_use]
     pub fn ended_unused(&self) -> bool {
         self.is_closed() && self.never_up.get() && self.refused.get()
@@ -359,7 +359,7 @@ pub fn unavailable(error: &UpstreamError) -> String {
 pub fn refusal(error: &UpstreamError) -> String {
     match error.kind {
         // As it answers any command of a client that has not said who it is.
-        Kind::Auth if error.detail.starts_with("NOAUTH") => "-NOAUTH Authentication required.\r\n".to_owned(),
+        Kind::Auth if error.is_noauth() => "-NOAUTH Authentication required.\r\n".to_owned(),
         Kind::Auth | Kind::Reply => format!("-{}\r\n", error.detail.replace(['\r', '\n'], " ")),
         _ => unavailable(error),
     }
@@ -406,7 +406,7 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
                 error
             }
             Err(error) => {
-                link.refused.set(matches!(error.kind, Kind::Auth | Kind::Reply));
+                link.refused.set(error.is_noauth());
                 link.set_state(State::Down(error.clone()));
                 link.refuse_all(&error);
                 if !link.is_exclusive() {

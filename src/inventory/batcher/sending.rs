@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// How long a token is remembered: longer than any packet is held up on its way.
-const OPS_MEMORY: Duration = Duration::from_secs(60 * 60);
+pub(super) const OPS_MEMORY: Duration = Duration::from_secs(60 * 60);
 /// Sendings that the upstream refused without effect (OOM, READONLY, …) before its word goes to the client.
 const REFUSED_MAX: u32 = 4;
 /// The first pause after such a refusal; it doubles.
@@ -235,17 +235,21 @@ fn by_cell(jobs: &[Job]) -> Vec<(u16, Vec<usize>)> {
     groups
 }
 
+/// The script's answer: its clock (unix ms), how many reservations it found overdue, and what became of each operation.
+pub(super) fn settled(value: &Value) -> Option<(i64, u64, &[Value])> {
+    let Value::Array(parts) = value else { return None };
+    let [Value::Int(now), Value::Int(expired), Value::Array(results)] = parts.as_slice() else { return None };
+    Some((*now, u64::try_from(*expired).unwrap_or(0), results))
+}
+
 /// Gives a cell's answers out. Returns the operations that the call did not come to.
 fn answer_group(batcher: &Batcher, group: Vec<Job>, value: &Value) -> Vec<Job> {
-    let (results, expired) = match value {
-        Value::Array(parts) => match parts.as_slice() {
-            [Value::Int(now), Value::Int(expired), Value::Array(results)] => {
-                batcher.mint.observe(*now);
-                (results.as_slice(), u64::try_from(*expired).unwrap_or(0))
-            }
-            _ => (&[][..], 0),
-        },
-        _ => (&[][..], 0),
+    let (results, expired) = match settled(value) {
+        Some((now, expired, results)) => {
+            batcher.mint.observe(now);
+            (results, expired)
+        }
+        None => (&[][..], 0),
     };
     if results.len() > group.len() || !matches!(value, Value::Array(_)) {
         tracing::error!(?value, "the script gave an answer that is not of its contract");

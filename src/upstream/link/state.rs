@@ -241,6 +241,12 @@ impl State {
         self.in_multi && !self.marked.is_empty()
     }
 
+    /// The transaction will select another database, or try to.
+    #[must_use]
+    pub fn will_select(&self) -> bool {
+        self.marked.iter().any(|(_, watch)| matches!(watch.effect, Effect::Select(_)) && !watch.hidden)
+    }
+
     /// An acknowledgement came.
     pub fn note(&mut self, family: Family, count: usize) {
         self.subscriptions.note(family, count);

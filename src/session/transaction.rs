@@ -1,0 +1,107 @@
+//! Commands of the inventory inside MULTI: queued by the upstream with the client's other commands, executed with them, and
+//! answered at their place in EXEC's reply.
+
+use super::core::{Core, Lane, Step};
+use super::rewritten::request;
+use crate::command::Args;
+use crate::inventory::commands::{Context as CommandContext, Request, parse};
+use crate::inventory::operation::ScriptOperation;
+use crate::inventory::reply::Outcome;
+use crate::metrics::{Route as RouteLabel, Status};
+use crate::resp::{Proto, ReplyQueue};
+use crate::upstream::link::state::{Effect, Rewrite, Watch};
+use bytes::BytesMut;
+use std::cell::RefCell;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+const AFTER_SELECT: &[u8] = b"-ERR an INV command cannot follow SELECT inside one MULTI: the inventory lives in one database; EXEC will abort this transaction\r\n";
+
+/// What becomes of the parts of one command, where its SKUs live in several cells.
+type Parts = Rc<RefCell<Vec<Result<Outcome, BytesMut>>>>;
+
+impl Core {
+    /// Queues a request of the inventory on the client's own connection, which is inside MULTI and owes no reply.
+    pub(super) fn queue_inventory(&mut self, args: &Args<'_>) -> Step {
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        let context = CommandContext { tenant: &self.context.tenant, mint: self.context.batcher.mint() };
+        let (operation, parsed) = parse(args, &context);
+        let operations = match parsed {
+            Ok(Request::Operations(operations) | Request::Marks(_, operations)) => operations,
+            Ok(Request::Answer(outcome)) => {
+                // Something must be queued for its place.
+                let rewrite = move |reply: &[u8], proto| {
+                    if reply.starts_with(b"-") { BytesMut::from(reply) } else { written(&outcome, proto) }
+                };
+                pin.send(&request(&[b"PING"]), self.ticket(), Watch::rewrite(rewrite));
+                return self.was_queued();
+            }
+            Err(refusal) => {
+                if let Some(operation) = operation {
+                    self.context.batcher.operations().record(operation, refusal.status, Default::default(), 1);
+                }
+                if refusal.status == Status::Err {
+                    self.context.metrics.error(crate::metrics::ErrorOrigin::Client, crate::metrics::ErrorKind::Syntax);
+                }
+                let line = written(&Outcome::Refused(refusal), Proto::Resp2);
+                return self.refuse_in_multi(&line);
+            }
+        };
+        let (will_select, db) = {
+            let remembered = pin.remembered();
+            (remembered.will_select(), remembered.greeting.db)
+        };
+        let home = self.context.links.first_greeting(Proto::Resp2).db;
+        if will_select {
+            return self.refuse_in_multi(AFTER_SELECT);
+        }
+        let nobody = ReplyQueue::new(usize::MAX);
+        let select = |db: u32| request(&[b"SELECT", itoa::Buffer::new().format(db).as_bytes()]);
+        if db != home {
+            pin.send(&select(home), nobody.ticket(), Watch::hidden(None));
+        }
+        let (parts, queued, count) = (Parts::default(), Instant::now(), operations.len());
+        for (place, operation) in operations.into_iter().enumerate() {
+            let eval = self.context.batcher.eval_request(&operation);
+            let last = place + 1 == count;
+            let rewrite = self.part(operation, &parts, queued, last);
+            let ticket = if last { self.ticket() } else { nobody.ticket() };
+            pin.send(
+                &eval,
+                ticket,
+                Some(Box::new(Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: !last })),
+            );
+        }
+        if db != home {
+            pin.send(&select(db), nobody.ticket(), Watch::hidden(None));
+        }
+        self.was_queued()
+    }
+
+    fn was_queued(&mut self) -> Step {
+        self.lane = Lane::Pinned;
+        self.count(RouteLabel::Inventory);
+        Step::Done
+    }
+
+    /// Takes one part's reply; the last one makes the command's of them all.
+    fn part(&self, operation: ScriptOperation, parts: &Parts, queued: Instant, last: bool) -> Rewrite {
+        let (batcher, parts) = (Rc::clone(&self.context.batcher), Rc::clone(parts));
+        Box::new(move |reply, proto| {
+            parts.borrow_mut().push(batcher.conclude(&operation, reply, queued));
+            if !last {
+                return BytesMut::new();
+            }
+            match parts.take().into_iter().collect::<Result<Vec<_>, _>>() {
+                Ok(outcomes) => written(&Outcome::merge(outcomes), proto),
+                Err(refused) => refused,
+            }
+        })
+    }
+}
+
+fn written(outcome: &Outcome, proto: Proto) -> BytesMut {
+    let mut out = BytesMut::with_capacity(64);
+    outcome.write(&mut out, proto);
+    out
+}

@@ -1,0 +1,244 @@
+//! A thousand ordinary clients over a handful of upstream connections, and a connection of one's own no longer than needed:
+//! counted in the upstream's own CLIENT LIST.
+
+mod common;
+
+use common::resp::encode;
+use common::{Conn, Redis, Reply, SOON, Sidecar, raise_file_limit, until, words};
+
+/// Upstream connections as the upstream counts them, but the one that asks.
+fn upstream_connections(redis: &Redis) -> usize {
+    redis.conn().call("CLIENT LIST").text().lines().count() - 1
+}
+
+/// `inventory_sentinel_pinned_clients`
+fn pinned(sidecar: &Sidecar) -> f64 {
+    figure(sidecar, "inventory_sentinel_pinned_clients ")
+}
+
+fn figure(sidecar: &Sidecar, name: &str) -> f64 {
+    let (_, text) = sidecar.http("/metrics");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+    line.trim().parse().expect("a number")
+}
+
+#[track_caller]
+fn comes_to_be_unpinned(sidecar: &Sidecar, what: &str) {
+    until(what, SOON, || (pinned(sidecar) == 0.0).then_some(()));
+}
+
+#[test]
+fn a_thousand_clients_with_their_usual_greetings_share_two_links_for_each_user_database_and_protocol() {
+    raise_file_limit();
+    let redis = Redis::start();
+    redis.conn().call_args(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all"]).expect_ok();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=2"]);
+    let pool = upstream_connections(&redis);
+    // redis-py, node-redis, ioredis and Lettuce greet so.
+    let greetings: [&[&str]; 4] = [
+        &["CLIENT SETINFO LIB-NAME redis-py", "CLIENT SETINFO LIB-VER 5.0.8"],
+        &["HELLO 3 AUTH app secret SETNAME node", "CLIENT SETINFO LIB-NAME node-redis"],
+        &["AUTH app secret", "INFO", "CLIENT SETNAME io"],
+        &["HELLO 3", "CLIENT SETNAME lettuce", "SELECT 1"],
+    ];
+    let mut clients: Vec<Conn> = Vec::new();
+    for index in 0..1000 {
+        let mut conn = sidecar.conn();
+        let requests: Vec<_> = greetings[index % greetings.len()].iter().map(|line| words(line)).collect();
+        for (reply, request) in conn.pipeline(&requests).iter().zip(&requests) {
+            assert!(!matches!(reply, Reply::Error(_)), "{request:?}: {reply:?}");
+        }
+        clients.push(conn);
+    }
+    for (index, conn) in clients.iter_mut().enumerate() {
+        conn.call(&format!("SET k{index} {index}")).expect_ok();
+        assert_eq!(conn.call(&format!("GET k{index}")), Reply::bulk(index.to_string()));
+    }
+    // (no one, 0, RESP2) (app, 0, RESP3) (app, 0, RESP2) (no one, 0, RESP3) (no one, 1, RESP3): two links each at most.
+    let connections = upstream_connections(&redis) - pool;
+    assert!(
+        connections <= 10,
+        "{connections} connections for 1000 clients:\n{}",
+        redis.conn().call("CLIENT LIST").text()
+    );
+    assert_eq!(figure(&sidecar, "inventory_sentinel_upstream_connections{kind=\"pinned\"} "), 0.0);
+    // And they see one another.
+    let list = clients[0].call("CLIENT LIST").text();
+    assert_eq!(list.lines().count(), 1000);
+    assert_eq!(list.lines().filter(|row| row.contains(" name=node ") && row.contains(" user=app ")).count(), 250);
+    assert_eq!(list.lines().filter(|row| row.contains(" name=lettuce ") && row.contains(" db=1 ")).count(), 250);
+}
+
+#[test]
+fn a_connection_of_ones_own_goes_back_when_its_state_is_over() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    let mut other = sidecar.conn();
+    for (begin, end) in [
+        (vec!["MULTI", "SET k v"], vec!["EXEC"]),
+        (vec!["MULTI"], vec!["DISCARD"]),
+        (vec!["WATCH k"], vec!["UNWATCH"]),
+        (vec!["WATCH k", "MULTI", "SET k w"], vec!["EXEC"]),
+        (vec!["CLIENT TRACKING ON"], vec!["CLIENT TRACKING OFF"]),
+        (vec!["CLIENT NO-EVICT ON"], vec!["CLIENT NO-EVICT OFF"]),
+        (vec!["WATCH k", "SELECT 1"], vec!["RESET"]),
+    ] {
+        for line in &begin {
+            assert!(!matches!(conn.call(line), Reply::Error(_)), "{line}");
+        }
+        assert_eq!(pinned(&sidecar), 1.0, "{begin:?}");
+        for line in &end {
+            assert!(!matches!(conn.call(line), Reply::Error(_)), "{line}");
+        }
+        comes_to_be_unpinned(&sidecar, end[0]);
+        assert_eq!(conn.call("PING"), Reply::Simple("PONG".into()));
+    }
+    // Subscriptions: until all of them are acknowledged to be gone.
+    for (begin, end) in
+        [("SUBSCRIBE a b", "UNSUBSCRIBE"), ("PSUBSCRIBE a* b*", "PUNSUBSCRIBE a* b*"), ("SUBSCRIBE a", "RESET")]
+    {
+        conn.send(&encode(&words(begin)));
+        (1..begin.split(' ').count()).for_each(|_| drop(conn.reply()));
+        assert_eq!(pinned(&sidecar), 1.0, "{begin}");
+        assert_eq!(other.call("PUBLISH a1 x"), Reply::Int(i64::from(begin.starts_with('P'))));
+        if begin.starts_with('P') {
+            assert_eq!(conn.reply().items()[3], Reply::bulk("x"));
+        }
+        conn.send(&encode(&words(end)));
+        let acknowledged = if end == "RESET" { 1 } else { begin.split(' ').count() - 1 };
+        (0..acknowledged).for_each(|_| drop(conn.reply()));
+        comes_to_be_unpinned(&sidecar, end);
+        conn.call("SET k v").expect_ok();
+    }
+    // A command that waits: until its reply.
+    conn.send(&encode(&words("BLPOP list 0")));
+    until("the pop waits", SOON, || {
+        redis.conn().call("INFO clients").text().contains("blocked_clients:1").then_some(())
+    });
+    assert_eq!(pinned(&sidecar), 1.0);
+    other.call("RPUSH list x").int();
+    assert_eq!(conn.reply().items()[1], Reply::bulk("x"));
+    comes_to_be_unpinned(&sidecar, "BLPOP");
+    // All of that took but one connection, which is warm for the next.
+    assert_eq!(figure(&sidecar, "inventory_sentinel_pins_total{reason=\"transaction\"} "), 5.0);
+    let total = redis.conn().call("INFO stats").text();
+    let received = total.lines().find_map(|line| line.strip_prefix("total_connections_received:")).expect("a count");
+    assert!(received.trim().parse::<u32>().expect("a number") < 40, "{received}");
+}
+
+#[test]
+fn a_client_gone_leaves_nothing_of_its_state_to_the_next_one_of_its_connection() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=1"]);
+    for leave in [
+        &["WATCH k"][..],
+        &["MULTI", "SET k gone"],
+        &["SUBSCRIBE news"],
+        &["HELLO 3", "SUBSCRIBE news"],
+        &["CLIENT TRACKING ON BCAST", "SET k tracked"],
+        &["WATCH k", "SELECT 3"],
+        &["WATCH k", "HELLO 3"],
+    ] {
+        let mut gone = sidecar.conn();
+        for line in leave {
+            gone.call(line);
+        }
+        drop(gone);
+        // Only one may have its own: the next one gets the same.
+        let mut next = until("a connection of one's own", SOON, || {
+            let mut next = sidecar.conn();
+            (!matches!(next.call("WATCH other"), Reply::Error(_))).then_some(next)
+        });
+        redis.conn().call("SET k changed").expect_ok();
+        redis.conn().call("PUBLISH news x").int();
+        let replies = next.pipeline(&["MULTI", "GET k", "EXEC", "PING"].map(words));
+        assert_eq!(replies[2], Reply::Array(vec![Reply::bulk("changed")]), "after {leave:?}");
+        assert_eq!(replies[3], Reply::Simple("PONG".into()), "after {leave:?}");
+    }
+}
+
+#[test]
+fn one_too_many_with_a_connection_of_its_own_is_told_so_and_nothing_of_its_transaction_happens() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=1"]);
+    let (mut one, mut two) = (sidecar.conn(), sidecar.conn());
+    one.call("WATCH k").expect_ok();
+    two.call("BLPOP list 1").expect_error("OVERLOADED");
+    two.call("SET k before").expect_ok();
+    two.send(&["MULTI", "SET k during", "EXEC"].map(|line| encode(&words(line))).concat());
+    two.reply().expect_error("OVERLOADED");
+    two.expect_close();
+    assert_eq!(one.call("GET k"), Reply::bulk("before"));
+    one.call("UNWATCH").expect_ok();
+    comes_to_be_unpinned(&sidecar, "UNWATCH");
+    sidecar.conn().call("MULTI").expect_ok();
+}
+
+#[test]
+fn a_client_is_the_user_it_proved_to_be_and_nobody_else_is() {
+    let redis = Redis::start();
+    redis.conn().call_args(&["ACL", "SETUSER", "ann", "on", ">one", "~ann:*", "+@all"]).expect_ok();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=1"]);
+    let (mut ann, mut other) = (sidecar.conn(), sidecar.conn());
+    ann.call("AUTH ann two").expect_error("WRONGPASS");
+    assert_eq!(ann.call("ACL WHOAMI"), Reply::bulk("default"));
+    ann.call("AUTH ann one").expect_ok();
+    assert_eq!((ann.call("ACL WHOAMI"), other.call("ACL WHOAMI")), (Reply::bulk("ann"), Reply::bulk("default")));
+    ann.call("SET ann:k v").expect_ok();
+    ann.call("SET k v").expect_error("NOPERM");
+    other.call("SET k v").expect_ok();
+    // A failed attempt leaves her who she is, also where a link with the right password is there.
+    ann.call("AUTH ann two").expect_error("WRONGPASS");
+    assert_eq!(ann.call("ACL WHOAMI"), Reply::bulk("ann"));
+    // A password that was changed opens no door, whatever links it opened before.
+    redis.conn().call_args(&["ACL", "SETUSER", "ann", "resetpass", ">three"]).expect_ok();
+    other.call("AUTH ann one").expect_error("WRONGPASS");
+    assert_eq!(other.call("ACL WHOAMI"), Reply::bulk("default"));
+    other.call("HELLO 3 AUTH ann three");
+    assert_eq!(other.call("ACL WHOAMI"), Reply::bulk("ann"));
+    // What needs a connection of its own is hers too.
+    ann.call("AUTH ann three").expect_ok();
+    assert_eq!(ann.pipeline(&["MULTI", "ACL WHOAMI", "EXEC"].map(words))[2], Reply::Array(vec![Reply::bulk("ann")]));
+    ann.send(&encode(&["RESET"]));
+    ann.expect(b"+RESET\r\n");
+    assert_eq!(ann.call("ACL WHOAMI"), Reply::bulk("default"));
+    ann.call("AUTH nobody nothing").expect_error("WRONGPASS");
+    ann.call("AUTH x").expect_error("ERR");
+}
+
+#[test]
+fn client_commands_speak_of_the_sidecars_own_clients() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["sidecar.workers=2"]);
+    let mut conns: Vec<Conn> = (0..4).map(|_| sidecar.conn()).collect();
+    let ids: Vec<i64> = conns.iter_mut().map(|conn| conn.call("CLIENT ID").int()).collect();
+    assert_eq!(conns[0].call("CLIENT LIST").text().lines().count(), 4);
+    let row = conns[1].call("CLIENT INFO").text();
+    assert!(row.starts_with(&format!("id={} ", ids[1])), "{row}");
+    // One that waits is woken by its id, which is not the upstream's.
+    conns[1].send(&encode(&words("BLPOP list 0")));
+    until("it waits", SOON, || {
+        let woken = conns[0].call(&format!("CLIENT UNBLOCK {} ERROR", ids[1])).int();
+        (woken == 1).then_some(())
+    });
+    conns[1].reply().expect_error("UNBLOCKED");
+    assert_eq!(conns[0].call(&format!("CLIENT UNBLOCK {}", ids[2])), Reply::Int(0));
+    // Whoever is killed is gone, whatever worker it is with; nobody else is.
+    assert_eq!(conns[0].call(&format!("CLIENT KILL ID {}", ids[2])), Reply::Int(1));
+    conns[2].expect_close();
+    conns[0].call("CLIENT KILL 1.2.3.4:5").expect_error("ERR");
+    conns[3].call("CLIENT KILL ID x").expect_error("ERR");
+    conns[3].call(&format!("CLIENT KILL ID {} SKIPME no", ids[3])).int();
+    conns[3].expect_close();
+    assert_eq!(conns[1].call("PING"), Reply::Simple("PONG".into()));
+    // Invalidations go where they are told to.
+    conns[0].call(&format!("CLIENT TRACKING ON REDIRECT {}", ids[1])).expect_ok();
+    assert_eq!(conns[0].call("CLIENT GETREDIR"), Reply::Int(ids[1]));
+    assert_eq!(conns[0].call("CLIENT TRACKINGINFO").field("redirect"), Reply::Int(ids[1]));
+    conns[1].call("SUBSCRIBE __redis__:invalidate");
+    conns[0].call("GET k");
+    redis.conn().call("SET k v").expect_ok();
+    assert_eq!(conns[1].reply().items()[2], Reply::Array(vec![Reply::bulk("k")]));
+    conns[0].call("CLIENT TRACKING ON REDIRECT 999").expect_error("ERR");
+}
