@@ -134,42 +134,55 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// The requests that make a new connection, or one that was RESET, what this greeting says; and which of them is HELLO.
+    /// The requests that make a new connection, or one that was RESET, what this greeting says.
     #[must_use]
-    pub fn requests(&self, target: &Target) -> (Vec<BytesMut>, usize) {
-        let mut requests = Vec::with_capacity(3);
-        let mut request = |args: &[&[u8]]| {
+    pub fn requests(&self, target: &Target) -> Vec<(GreetingPart, BytesMut)> {
+        let mut requests = Vec::with_capacity(5);
+        let mut request = |part, args: &[&[u8]]| {
             let mut out = BytesMut::new();
             write::request(&mut out, args);
-            requests.push(out);
+            requests.push((part, out));
         };
         let version: &[u8] = if self.proto == Proto::Resp3 { b"3" } else { b"2" };
-        let mut hello = 0;
-        match &self.identity {
-            Some(credentials) => {
-                let mut out = BytesMut::new();
-                credentials.write_auth(&mut out);
-                requests.push(out);
-                hello = 1;
-                let mut out = BytesMut::new();
-                write::request(&mut out, &[b"HELLO", version]);
-                requests.push(out);
-            }
-            None if target.password.is_some() || target.username.is_some() => {
-                let user = target.username.as_deref().unwrap_or("default");
-                // A user without a password (nopass) takes any.
-                let password = target.password.as_ref().map_or("", |password| password.expose());
-                request(&[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()]);
-            }
-            None => request(&[b"HELLO", version]),
+        let (mut digits, first) = (itoa::Buffer::new(), self.identity.is_none());
+        let db = digits.format(self.db).as_bytes();
+        let own = if first { GreetingPart::Hello } else { GreetingPart::Own };
+        if target.password.is_some() || target.username.is_some() {
+            let user = target.username.as_deref().unwrap_or("default");
+            // A user without a password (nopass) takes any.
+            let password = target.password.as_ref().map_or("", |password| password.expose());
+            request(own, &[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()]);
+        } else if first {
+            request(own, &[b"HELLO", version]);
         }
         if self.db != 0 {
-            let mut out = BytesMut::new();
-            write::request(&mut out, &[b"SELECT", itoa::Buffer::new().format(self.db).as_bytes()]);
-            requests.push(out);
+            request(GreetingPart::Select, &[b"SELECT", db]);
         }
-        (requests, hello)
+        if let Some(credentials) = &self.identity {
+            let args: Vec<&[u8]> =
+                std::iter::once(&b"AUTH"[..]).chain(credentials.0.iter().map(Vec::as_slice)).collect();
+            request(GreetingPart::Auth, &args);
+            request(GreetingPart::Hello, &[b"HELLO", version]);
+            if self.db != 0 {
+                request(GreetingPart::Select, &[b"SELECT", db]);
+            }
+        }
+        requests
     }
+}
+
+/// What one request of a greeting is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GreetingPart {
+    /// The sidecar's own credentials, before a client's: they may have changed since, and need not be right.
+    Own,
+    /// A client's.
+    Auth,
+    /// The protocol; its reply is what clients get.
+    Hello,
+    /// The database. A client's own user need not have the right to select it, where the client did so before it became
+    /// that user; and before it nobody may have. One of two must do.
+    Select,
 }
 
 /// Sends the greeting and waits for it to be accepted. Returns the reply to HELLO as it came.
@@ -182,9 +195,10 @@ pub async fn greet(
     greeting: &Greeting,
     timeout: Duration,
 ) -> Result<Bytes, UpstreamError> {
-    let (requests, hello) = greeting.requests(target);
+    let requests = greeting.requests(target);
     let exchange = async {
-        stream.write_all(&requests.concat()).await?;
+        let bytes: Vec<u8> = requests.iter().flat_map(|(_, request)| request.iter().copied()).collect();
+        stream.write_all(&bytes).await?;
         read_replies(stream, requests.len()).await
     };
     let replies = match tokio::time::timeout(timeout, exchange).await {
@@ -197,13 +211,25 @@ pub async fn greet(
             ));
         }
     };
-    for reply in &replies {
-        if reply.first() == Some(&b'-') {
-            let line = String::from_utf8_lossy(reply);
-            return Err(UpstreamError::from_reply(line.trim_start_matches('-').trim_end()));
+    let (mut hello, mut selected, mut not_selected) = (Bytes::new(), false, None);
+    for ((part, _), reply) in requests.iter().zip(replies) {
+        let refused = (reply.first() == Some(&b'-')).then(|| {
+            let line = String::from_utf8_lossy(&reply);
+            UpstreamError::from_reply(line.trim_start_matches('-').trim_end())
+        });
+        match (part, refused) {
+            (GreetingPart::Own, _) => {}
+            (GreetingPart::Select, Some(error)) => not_selected = Some(error),
+            (GreetingPart::Select, None) => selected = true,
+            (_, Some(error)) => return Err(error),
+            (GreetingPart::Hello, None) => hello = reply,
+            (GreetingPart::Auth, None) => {}
         }
     }
-    Ok(replies.into_iter().nth(hello).unwrap_or_default())
+    match not_selected {
+        Some(error) if !selected => Err(error),
+        _ => Ok(hello),
+    }
 }
 
 /// The connection's id in the upstream's reply to HELLO.
@@ -245,18 +271,21 @@ async fn read_replies(stream: &mut Stream, count: usize) -> io::Result<Vec<Bytes
         if advance.done {
             replies.push(buf.split_to(at).freeze());
             at = 0;
-            // An error ends the greeting: upstream may have closed already.
-            if replies.last().is_some_and(|reply| reply.first() == Some(&b'-')) {
-                break;
-            }
             continue;
         }
         if buf.len() > GREETING_REPLY_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the reply to the greeting is too long"));
         }
-        if stream.read_buf(&mut buf).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let ended = match stream.read_buf(&mut buf).await {
+            Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+            Ok(_) => continue,
+            Err(error) => error,
+        };
+        // Where it closed after an error, that is why.
+        if replies.iter().any(|reply: &Bytes| reply.first() == Some(&b'-')) {
+            return Ok(replies);
         }
+        return Err(ended);
     }
     Ok(replies)
 }

@@ -7,7 +7,7 @@ use crate::metrics::PinReason;
 use crate::resp::{ReplyQueue, write};
 use crate::upstream::link::state::{Effect, Watch};
 use crate::upstream::link::{Link, Sharing};
-use crate::upstream::stream::Greeting;
+use crate::upstream::stream::{Greeting, GreetingPart};
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -65,8 +65,12 @@ impl Pins {
             self.resetting.take().into_iter().partition(|(link, _)| link.is_idle() || link.is_closed());
         *self.resetting.borrow_mut() = pending;
         for (link, greeting) in done.into_iter().filter(|(link, _)| !link.is_closed()) {
-            link.forget(greeting.clone());
-            self.keep_warm(&link, greeting);
+            if link.remembered().greeting.db == greeting.db {
+                link.forget(greeting.clone());
+                self.keep_warm(&link, greeting);
+            } else {
+                link.close();
+            }
         }
     }
 
@@ -140,8 +144,13 @@ impl Links {
                 let mut reset = BytesMut::new();
                 write::request(&mut reset, &[b"RESET"]);
                 link.send(&reset, nobody.ticket(), Watch::effect(Effect::Reset));
-                for request in greeting.requests(&self.target).0 {
-                    link.send(&request, nobody.ticket(), Watch::effect(Effect::Must));
+                for (part, request) in greeting.requests(&self.target) {
+                    let effect = match part {
+                        GreetingPart::Own => Effect::None,
+                        GreetingPart::Select => Effect::Select(greeting.db),
+                        GreetingPart::Auth | GreetingPart::Hello => Effect::Must,
+                    };
+                    link.send(&request, nobody.ticket(), Watch::effect(effect));
                 }
                 self.pins.resetting.borrow_mut().push((Rc::clone(link), greeting));
             }
