@@ -208,6 +208,27 @@ fn a_client_is_the_user_it_proved_to_be_and_nobody_else_is() {
 }
 
 #[test]
+fn a_client_keeps_its_database_when_it_becomes_a_user_who_could_not_select_it() {
+    let redis = Redis::start();
+    let mut admin = redis.conn();
+    admin
+        .call_args(&["ACL", "SETUSER", "few", "on", ">secret", "~*", "-@all", "+get", "+set", "+multi", "+exec"])
+        .expect_ok();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    conn.call("CONFIG SET requirepass owner").expect_ok();
+    conn.call("AUTH owner").expect_ok();
+    conn.call("SELECT 9").expect_ok();
+    conn.call("AUTH few secret").expect_ok();
+    conn.call("SELECT 3").expect_error("NOPERM");
+    conn.call("SET k nine").expect_ok();
+    // The same holds of a connection of its own.
+    assert_eq!(conn.pipeline(&["MULTI", "GET k", "EXEC"].map(words))[2], Reply::Array(vec![Reply::bulk("nine")]));
+    admin.call("SELECT 9").expect_ok();
+    assert_eq!(admin.call("GET k"), Reply::bulk("nine"));
+}
+
+#[test]
 fn client_commands_speak_of_the_sidecars_own_clients() {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &["sidecar.workers=2"]);

@@ -96,7 +96,10 @@ impl Core {
             None => self.push(b"-ERR value is not an integer or out of range\r\n"),
             Some(Err(_)) => self.push(b"-ERR DB index is out of range\r\n"),
             Some(Ok(db)) if db == self.client.greeting.db => self.push(b"+OK\r\n"),
-            Some(Ok(db)) => self.wait_for(Greeting { db, ..self.client.greeting.clone() }, Waiting::Plain, false),
+            Some(Ok(db)) => {
+                let greeting = Greeting { db, selected_as: None, ..self.client.greeting.clone() };
+                self.wait_for(greeting, Waiting::Plain, false);
+            }
         }
         Step::Done
     }
@@ -114,7 +117,7 @@ impl Core {
         let mut greeting = self.client.greeting.clone();
         greeting.proto = hello.proto.unwrap_or(greeting.proto);
         if let Some((user, password)) = hello.auth {
-            greeting.identity = Some(Rc::new(Credentials::new(vec![user.to_vec(), password.to_vec()])));
+            greeting.become_user(Rc::new(Credentials::new(vec![user.to_vec(), password.to_vec()])));
         }
         let name = hello.name.map(<[u8]>::to_vec);
         self.wait_for(greeting, Waiting::Hello { name }, hello.auth.is_some());
@@ -127,7 +130,8 @@ impl Core {
         }
         self.count(Route::Local);
         let credentials = Credentials::new(args.from(1).map(<[u8]>::to_vec).collect());
-        let greeting = Greeting { identity: Some(Rc::new(credentials)), ..self.client.greeting.clone() };
+        let mut greeting = self.client.greeting.clone();
+        greeting.become_user(Rc::new(credentials));
         self.wait_for(greeting, Waiting::Plain, true);
         Step::Done
     }

@@ -78,7 +78,7 @@ impl Links {
     /// What clients begin with.
     #[must_use]
     pub fn first_greeting(&self, proto: crate::resp::Proto) -> Greeting {
-        Greeting { identity: None, proto, db: self.target.db }
+        Greeting { identity: None, proto, db: self.target.db, selected_as: None }
     }
 
     /// A link that says this greeting; give it back by dropping the [`SharedLink`].

@@ -123,7 +123,7 @@ impl std::fmt::Debug for Credentials {
 pub type Identity = Option<Rc<Credentials>>;
 
 /// What an upstream connection is made to be before requests go over it. Connections of equal greetings are alike.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct Greeting {
     /// Whose requests it carries.
     pub identity: Identity,
@@ -131,9 +131,34 @@ pub struct Greeting {
     pub proto: Proto,
     /// The selected database.
     pub db: u32,
+    /// Who the client was when it selected it: it may have had no right to since. Makes no difference to what the connection
+    /// is.
+    pub selected_as: Identity,
+}
+
+impl PartialEq for Greeting {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.identity, self.proto, self.db) == (&other.identity, other.proto, other.db)
+    }
+}
+
+impl Eq for Greeting {}
+
+impl std::hash::Hash for Greeting {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (&self.identity, self.proto, self.db).hash(state);
+    }
 }
 
 impl Greeting {
+    /// The client has proved to be another user; its database stays.
+    pub fn become_user(&mut self, credentials: Rc<Credentials>) {
+        let before = self.identity.replace(credentials);
+        if self.selected_as.is_none() {
+            self.selected_as = before;
+        }
+    }
+
     /// The requests that make a new connection, or one that was RESET, what this greeting says.
     #[must_use]
     pub fn requests(&self, target: &Target) -> Vec<(GreetingPart, BytesMut)> {
@@ -147,7 +172,11 @@ impl Greeting {
         let (mut digits, first) = (itoa::Buffer::new(), self.identity.is_none());
         let db = digits.format(self.db).as_bytes();
         let own = if first { GreetingPart::Hello } else { GreetingPart::Own };
-        if target.password.is_some() || target.username.is_some() {
+        if let Some(credentials) = &self.selected_as {
+            let args: Vec<&[u8]> =
+                std::iter::once(&b"AUTH"[..]).chain(credentials.0.iter().map(Vec::as_slice)).collect();
+            request(GreetingPart::Own, &args);
+        } else if target.password.is_some() || target.username.is_some() {
             let user = target.username.as_deref().unwrap_or("default");
             // A user without a password (nopass) takes any.
             let password = target.password.as_ref().map_or("", |password| password.expose());
@@ -174,7 +203,7 @@ impl Greeting {
 /// What one request of a greeting is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GreetingPart {
-    /// The sidecar's own credentials, before a client's: they may have changed since, and need not be right.
+    /// Credentials before a client's last ones: they may have changed since, and need not be right.
     Own,
     /// A client's.
     Auth,

@@ -274,19 +274,22 @@ impl State {
             // Refused for another reason (LOADING, NOAUTH) it leaves the transaction open.
             Effect::Discard if !refused => self.end_transaction(),
             Effect::Reset if ok => {
-                *self = Self::new(Greeting { identity: None, proto: Proto::Resp2, db: 0 });
+                *self = Self::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None });
             }
             Effect::Multi if ok => self.in_multi = true,
             Effect::Watch if ok => self.watching = true,
             Effect::Unwatch if ok => self.watching = false,
-            Effect::Select(db) if ok => self.greeting.db = db,
+            Effect::Select(db) if ok => {
+                self.greeting.db = db;
+                self.greeting.selected_as = None;
+            }
             Effect::Hello(proto, identity) if !refused => {
                 self.greeting.proto = proto;
-                if identity.is_some() {
-                    self.greeting.identity = identity;
+                if let Some(credentials) = identity {
+                    self.greeting.become_user(credentials);
                 }
             }
-            Effect::Auth(credentials) if ok => self.greeting.identity = Some(credentials),
+            Effect::Auth(credentials) if ok => self.greeting.become_user(credentials),
             Effect::Keep(kept) if ok => self.kept = self.kept.with(kept),
             Effect::Lift(kept) if ok => self.kept = self.kept.without(kept),
             Effect::Unknown if !refused => self.kept = self.kept.with(Kept::UNKNOWN),
@@ -367,7 +370,7 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        State::new(Greeting { identity: None, proto: Proto::Resp2, db: 0 })
+        State::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None })
     }
 
     fn queue(state: &mut State, watch: Option<Box<Watch>>) {
