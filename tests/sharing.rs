@@ -263,3 +263,34 @@ fn client_commands_speak_of_the_sidecars_own_clients() {
     assert_eq!(conns[1].reply().items()[2], Reply::Array(vec![Reply::bulk("k")]));
     conns[0].call("CLIENT TRACKING ON REDIRECT 999").expect_error("ERR");
 }
+
+#[test]
+fn a_pause_holds_up_who_writes_and_nobody_else_and_ends_when_it_is_told_to() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=1"]);
+    let (mut writer, mut reader) = (sidecar.conn(), sidecar.conn());
+    reader.call("SET k v").expect_ok();
+    reader.call("CLIENT PAUSE 60000 WRITE").expect_ok();
+    writer.send(&encode(&words("SET k w")));
+    until("the write waits", SOON, || {
+        redis.conn().call("INFO clients").text().contains("blocked_clients:1").then_some(())
+    });
+    assert_eq!(reader.call("GET k"), Reply::bulk("v"));
+    reader.call("CLIENT UNPAUSE").expect_ok();
+    writer.reply().expect_ok();
+    assert_eq!(reader.call("GET k"), Reply::bulk("w"));
+    comes_to_be_unpinned(&sidecar, "CLIENT UNPAUSE");
+    reader.call("CLIENT PAUSE x").expect_error("ERR");
+}
+
+#[test]
+fn shutdown_ends_the_client_as_it_would_directly() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let (mut conn, mut other) = (sidecar.conn(), sidecar.conn());
+    conn.call("SHUTDOWN SIDEWAYS").expect_error("ERR");
+    conn.call("SET k v").expect_ok();
+    conn.send(&encode(&words("SHUTDOWN NOSAVE")));
+    conn.expect_close();
+    until("it is gone", SOON, || (other.call("GET k").error_word() == "UNAVAILABLE").then_some(()));
+}

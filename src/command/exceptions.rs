@@ -42,6 +42,7 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         }
         b"MONITOR" => &Exception::Always(Route::Pin(Pin::Monitor)),
         b"PUBLISH" | b"SPUBLISH" | b"PUBSUB" => &LINK,
+        b"SHUTDOWN" => &Exception::Always(Route::Pin(Pin::Ending)),
         b"READONLY" => &STATE,
         b"READWRITE" => &LINK,
         b"ASKING" => &UNKNOWN,
@@ -100,6 +101,7 @@ fn client(args: &Args<'_>) -> Route {
         2 if sub("GETREDIR") || sub("TRACKINGINFO") => Route::Rewritten(Rewritten::ClientRedirect),
         _ if sub("LIST") => Route::Rewritten(Rewritten::ClientList),
         n if n > 2 && sub("KILL") => Route::Rewritten(Rewritten::ClientKill),
+        _ if sub("PAUSE") || sub("UNPAUSE") => Route::Rewritten(Rewritten::ClientPause),
         3 | 4 if sub("UNBLOCK") => Route::Rewritten(Rewritten::ClientUnblock),
         // Asked by recent clients of every server, and refused by most; where it is known it would speak of a link.
         _ if sub("MAINT_NOTIFICATIONS") => Route::Refuse(MAINT_NOTIFICATIONS),

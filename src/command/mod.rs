@@ -25,6 +25,8 @@ pub enum Pin {
     Subscription,
     /// MONITOR: replies are no longer one a request.
     Monitor,
+    /// Its success is the end of the connection.
+    Ending,
     /// CLIENT TRACKING, NO-EVICT, NO-TOUCH, READONLY: until it is taken back.
     State,
     /// Neither the exceptions nor the upstream's COMMAND know it: until its reply, where that is an error.
@@ -88,6 +90,8 @@ pub enum Rewritten {
     ClientUnblock,
     /// `CLIENT GETREDIR`, `CLIENT TRACKINGINFO`
     ClientRedirect,
+    /// `CLIENT PAUSE`, `CLIENT UNPAUSE`
+    ClientPause,
 }
 
 impl Local {
@@ -207,7 +211,7 @@ mod tests {
             ("CLIENT NO-EVICT ON", Route::Pin(Pin::State)),
             ("CLIENT ID", Route::Local(Local::ClientId)),
             ("CLIENT KILL ID 7", Route::Rewritten(Rewritten::ClientKill)),
-            ("CLIENT PAUSE 10", Route::Link),
+            ("CLIENT PAUSE 10", Route::Rewritten(Rewritten::ClientPause)),
             ("CLIENT SETNAME", Route::Link),
             ("AUTH p", Route::Local(Local::Auth)),
             ("HELLO 3", Route::Local(Local::Hello)),

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 pub struct Clients {
     entries: DashMap<u64, Arc<ClientEntry>>,
     last_id: AtomicU64,
+    paused_until: Mutex<Option<Instant>>,
+    /// Whether the above is worth a look.
+    paused: AtomicBool,
 }
 
 /// Where a client came in.
@@ -113,6 +116,30 @@ impl Clients {
         let mut all: Vec<_> = self.entries.iter().map(|entry| Arc::clone(&entry)).collect();
         all.sort_unstable_by_key(|entry| entry.id);
         all
+    }
+
+    /// CLIENT PAUSE was told through the sidecar: until then the upstream may let commands wait. None: CLIENT UNPAUSE.
+    pub fn pause(&self, time: Option<Duration>) {
+        let now = Instant::now();
+        let mut until = lock(&self.paused_until);
+        // As Redis has it: a later PAUSE does not shorten an earlier one.
+        *until = time.map(|time| until.unwrap_or(now).max(now + time));
+        self.paused.store(until.is_some(), Ordering::Release);
+    }
+
+    /// May the upstream let a command wait that is not one to wait?
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        if !self.paused.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut until = lock(&self.paused_until);
+        let paused = until.is_some_and(|until| until > Instant::now());
+        if !paused {
+            *until = None;
+            self.paused.store(false, Ordering::Release);
+        }
+        paused
     }
 
     /// The id upstream of that client's connection of its own, which it is made to have and to keep. None: no such client.

@@ -78,6 +78,12 @@ impl Core {
             _ if self.context.tenant.pin_always => self.pin_and_dispatch(frame, args, PinReason::Always),
             Route::Local(Local::Ping) if self.link_is_up() => self.send_on_link(frame, None),
             Route::Local(local) => self.answer(local, args),
+            // What the upstream lets wait would hold up all who share its link, CLIENT UNPAUSE too.
+            Route::Link | Route::Rewritten(_)
+                if self.context.clients.is_paused() && self.context.links.has_pin_left() =>
+            {
+                self.pin_and_dispatch(frame, args, PinReason::Blocking)
+            }
             Route::Link => self.send_on_link(frame, None),
             Route::Rewritten(which) => match self.rewriting(which, args) {
                 Some((request, rewrite)) => {
@@ -171,6 +177,7 @@ fn reason(pin: Pin) -> PinReason {
         Pin::Blocking => PinReason::Blocking,
         Pin::Subscription => PinReason::Subscription,
         Pin::Monitor => PinReason::Monitor,
+        Pin::Ending => PinReason::Blocking,
         Pin::State => PinReason::State,
         Pin::Unknown => PinReason::Unknown,
     }

@@ -236,7 +236,8 @@ impl Core {
     /// Notes whether a request that was just sent may wait in the upstream, until all are answered.
     fn set_blocking(&mut self, route: Route) {
         let alone = self.replies.waiting() == 1;
-        self.pin_blocking = (self.pin_blocking && !alone) || route == Route::Pin(Pin::Blocking);
+        let may_wait = route == Route::Pin(Pin::Blocking) || self.context.clients.is_paused();
+        self.pin_blocking = (self.pin_blocking && !alone) || may_wait;
         self.replies.set_may_wait_for_ever(self.pin_blocking);
     }
 
@@ -390,6 +391,7 @@ fn effect(args: &Args<'_>, route: Route) -> Effect {
             };
             if args.is(2, "OFF") { Effect::Lift(kept) } else { Effect::Keep(kept) }
         }
+        _ if route == Route::Pin(Pin::Ending) => Effect::End,
         n => {
             let family = match () {
                 () if name("SUBSCRIBE") || name("UNSUBSCRIBE") => Family::Channel,

@@ -10,6 +10,7 @@ use crate::upstream::link::state::Rewrite;
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp3::types::BytesFrame;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// No client has it.
 pub(super) const NOBODY: u64 = i64::MAX as u64;
@@ -49,6 +50,16 @@ impl Core {
                 let mut words: Vec<&[u8]> = vec![b"CLIENT", b"UNBLOCK", digits.format(upstream).as_bytes()];
                 words.extend(args.from(3));
                 Some((Some(request(&words)), rewrite(|reply, _| BytesMut::from(reply))))
+            }
+            Rewritten::ClientPause => {
+                let time = if args.is(1, "PAUSE") { Some(Duration::from_millis(number(args.get(2)?)?)) } else { None };
+                let rewritten = move |reply: &[u8], _| {
+                    if reply.starts_with(b"+") {
+                        clients.pause(time);
+                    }
+                    BytesMut::from(reply)
+                };
+                Some((None, rewrite(rewritten)))
             }
             Rewritten::ClientRedirect => {
                 let (theirs, ours) = self.redirect?;

@@ -7,7 +7,7 @@
 mod driver;
 pub mod state;
 
-use self::state::{State as Remembered, Watch};
+use self::state::{Effect, State as Remembered, Watch};
 use super::stream::{Greeting, Stream, greet, id_in};
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
@@ -311,7 +311,8 @@ impl Link {
             (lost, inner.slots.len())
         };
         for (index, (slot, whole)) in lost.into_iter().enumerate() {
-            if index == 0 && mid_reply && !slot.is_rewritten() {
+            let ends = slot.watch.as_ref().is_some_and(|watch| watch.effect == Effect::End);
+            if ends || (index == 0 && mid_reply && !slot.is_rewritten()) {
                 slot.ticket.break_off();
             } else if whole {
                 self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Uncertain);

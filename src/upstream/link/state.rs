@@ -66,6 +66,8 @@ pub enum Effect {
     Lift(Kept),
     /// Not known to change anything, nor not to.
     Unknown,
+    /// `SHUTDOWN`: the connection's end is its answer.
+    End,
     /// One of the `SUBSCRIBE` and `UNSUBSCRIBE` family: so many replies follow, None: as many as there are subscriptions
     /// when its turn comes.
     Subscription(Family, Option<usize>),

@@ -124,6 +124,12 @@ impl Links {
         Some(PinnedLink { link, links: Rc::clone(self) })
     }
 
+    /// Fewer than `pinned_max` are in use.
+    #[must_use]
+    pub fn has_pin_left(&self) -> bool {
+        self.pins.used.load(Ordering::Relaxed) < self.pins.max
+    }
+
     /// A client needs its connection no longer.
     fn take_back(&self, link: &Rc<Link>) {
         self.pins.used.fetch_sub(1, Ordering::Relaxed);
