@@ -3,15 +3,17 @@
 CARGO ?= cargo
 # For `make demo`, such as DEMO_ARGS="--buyers 20000 --keep".
 DEMO_ARGS ?=
+# For `make conformance`: units of the suite; none means all.
+UNITS ?=
 CARGO_DENY_VERSION := 0.20.2
 # Built without optimisation (one minute on 2 cores): it reads a few hundred manifests.
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt docs deny server clients
+.PHONY: help demo test conformance bench lint fmt docs deny server clients
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: server ## watch a flash sale run through the sidecar and a Redis of its own
 	$(CARGO) build --release
@@ -20,6 +22,10 @@ demo: server ## watch a flash sale run through the sidecar and a Redis of its ow
 test: server clients ## all tests, against a real server
 	$(CARGO) test --doc
 	$(CARGO) test --lib --bins --tests
+
+conformance: ## Redis's own test suite, directly and through the sidecar; UNITS="unit/multi unit/acl" for some of it
+	$(CARGO) build --release
+	bash tests/conformance/run.sh $(UNITS)
 
 bench: server ## all benchmarks
 	$(CARGO) bench
