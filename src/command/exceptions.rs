@@ -24,6 +24,7 @@ const SUBSCRIPTION: Exception = Exception::Always(Route::Pin(Pin::Subscription))
 const UNKNOWN_ROUTE: Route = Route::Pin(Pin::Unknown);
 const UNKNOWN: Exception = Exception::Always(UNKNOWN_ROUTE);
 const STATE: Exception = Exception::Always(Route::Pin(Pin::State));
+const SCRIPT: Exception = Exception::Always(Route::Script);
 const LINK: Exception = Exception::Always(Route::Link);
 
 /// The exception for an upper-case name.
@@ -43,6 +44,7 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         b"MONITOR" => &Exception::Always(Route::Pin(Pin::Monitor)),
         b"PUBLISH" | b"SPUBLISH" | b"PUBSUB" => &LINK,
         b"SHUTDOWN" => &Exception::Always(Route::Pin(Pin::Ending)),
+        b"EVAL" | b"EVALSHA" | b"EVAL_RO" | b"EVALSHA_RO" | b"FCALL" | b"FCALL_RO" => &SCRIPT,
         b"READONLY" => &STATE,
         b"READWRITE" => &LINK,
         b"ASKING" => &UNKNOWN,

@@ -44,6 +44,8 @@ pub enum Route {
     Rewritten(Rewritten),
     /// Stateless: over a shared link.
     Link,
+    /// Stateless, and may run for ever: over a link, where others can evade it.
+    Script,
     /// Over a connection of the client's own.
     Pin(Pin),
     /// Refused with this line, nothing sent.
@@ -211,6 +213,7 @@ mod tests {
             ("CLIENT NO-EVICT ON", Route::Pin(Pin::State)),
             ("CLIENT ID", Route::Local(Local::ClientId)),
             ("CLIENT KILL ID 7", Route::Rewritten(Rewritten::ClientKill)),
+            ("EVAL x 0", Route::Script),
             ("CLIENT PAUSE 10", Route::Rewritten(Rewritten::ClientPause)),
             ("CLIENT SETNAME", Route::Link),
             ("AUTH p", Route::Local(Local::Auth)),

@@ -150,6 +150,8 @@ labels! {
         Link = "link",
         /// One client's own.
         Pinned = "pinned",
+        /// Ready to be the next client's own.
+        Warm = "warm",
         /// For inventory batches.
         Pool = "pool",
     }

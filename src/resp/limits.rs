@@ -20,10 +20,12 @@ pub const UNAUTH_ARGS_MAX: usize = 10;
 /// Bytes of one bulk before AUTH: as Redis since 6.2.6.
 pub const UNAUTH_BULK_BYTES_MAX: usize = 16 * 1024;
 
-/// How deep a reply may nest. Commands nest a handful of levels; only a script can go deeper, and redis-rs, for one,
-/// gives up at 100. Low enough for the recursive decoder behind [`decode_reply`](super::decode_reply) to be safe on a
-/// thread's usual 2 MiB of stack (a test runs it on far less).
-pub const REPLY_DEPTH_MAX: usize = 128;
+/// How deep a reply that passes through may nest: a level costs the scanner 24 bytes. Commands nest a handful of levels; a
+/// script of Redis 7 gets to some thousands before it meets the limit of its own stack.
+pub const REPLY_DEPTH_MAX: usize = 100_000;
+/// How deep a reply may nest that is looked into: low enough for the recursive decoder behind
+/// [`decode_reply`](super::decode_reply) to be safe on a thread's usual 2 MiB of stack (a test runs it on far less).
+pub const DECODE_DEPTH_MAX: usize = 128;
 
 /// Argument ranges reserved on the word of a header alone: a page. More room follows arguments that arrived.
 pub const ARGS_RESERVED_MAX: usize = 256;

@@ -250,7 +250,7 @@ impl Core {
 
     /// No connection could be made: the upstream's own word, or that it cannot be reached.
     pub fn refuse_unconnected(&self, error: &UpstreamError) {
-        if !matches!(error.kind, Kind::Auth | Kind::Reply) {
+        if !matches!(error.kind, Kind::Auth | Kind::Reply | Kind::Refused) {
             self.context.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
         }
         self.push(refusal(error).as_bytes());

@@ -79,12 +79,13 @@ impl Core {
             Route::Local(Local::Ping) if self.link_is_up() => self.send_on_link(frame, None),
             Route::Local(local) => self.answer(local, args),
             // What the upstream lets wait would hold up all who share its link, CLIENT UNPAUSE too.
-            Route::Link | Route::Rewritten(_)
+            Route::Link | Route::Script | Route::Rewritten(_)
                 if self.context.clients.is_paused() && self.context.links.has_pin_left() =>
             {
                 self.pin_and_dispatch(frame, args, PinReason::Blocking)
             }
             Route::Link => self.send_on_link(frame, None),
+            Route::Script => self.send_on_link(frame, Watch::effect(Effect::Script)),
             Route::Rewritten(which) => match self.rewriting(which, args) {
                 Some((request, rewrite)) => {
                     let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: false };
@@ -112,6 +113,13 @@ impl Core {
     fn send_on_link(&mut self, frame: &[u8], watch: Option<Box<Watch>>) -> Step {
         if !self.enter(Lane::Link) {
             return Step::Blocked;
+        }
+        if self.replies.waiting() == 0
+            && let Some(link) = &self.link
+            && link.runs_script()
+            && let Some(other) = self.context.links.evade(link)
+        {
+            self.link = Some(other);
         }
         let ticket = self.ticket();
         self.shared_link().send(frame, ticket, watch);

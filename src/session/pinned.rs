@@ -150,7 +150,7 @@ impl Core {
             Route::Inventory => self.inventory(args, proto),
             Route::Refuse(line) if in_multi => self.refuse_in_multi(line.as_bytes()),
             Route::Refuse(line) => self.refuse(ErrorKind::Unsupported, line.as_bytes()),
-            Route::Link | Route::Pin(_) | Route::Rewritten(_) => self.send_on_pin(frame, args, route),
+            Route::Link | Route::Script | Route::Pin(_) | Route::Rewritten(_) => self.send_on_pin(frame, args, route),
         }
     }
 

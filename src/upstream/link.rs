@@ -57,6 +57,8 @@ struct Inner {
     /// The position in the stream of bytes of `out`'s first byte: all before it is written.
     written: u64,
     slots: VecDeque<Slot>,
+    /// Scripts among them.
+    scripts: usize,
     waker: Option<Waker>,
     /// Sessions that wait for this link to be up, or for room in `out`.
     waiters: Vec<Waker>,
@@ -88,6 +90,8 @@ pub struct Link {
     metrics: Metrics,
     inner: RefCell<Inner>,
     remembered: RefCell<Remembered>,
+    /// As what it is among the figures now.
+    counted: Cell<Option<ConnectionKind>>,
     /// Exclusive only: no connection could be made, so nothing was ever sent.
     never_up: Cell<bool>,
     /// Exclusive only: the upstream wants to know first who the client is, as it answers whatever the client asks.
@@ -118,10 +122,12 @@ impl Link {
                 out: BytesMut::new(),
                 written: 0,
                 slots: VecDeque::new(),
+                scripts: 0,
                 waker: None,
                 waiters: Vec::new(),
                 hello: Bytes::new(),
             }),
+            counted: Cell::new(None),
             never_up: Cell::new(true),
             refused: Cell::new(false),
             upstream_id: Cell::new(0),
@@ -146,6 +152,7 @@ impl Link {
             return;
         }
         let start = inner.written + inner.out.len() as u64;
+        inner.scripts += usize::from(is_script(&watch));
         inner.slots.push_back(Slot { ticket, start, watch });
         inner.out.extend_from_slice(request);
         wake(&mut inner.waker);
@@ -180,6 +187,12 @@ impl Link {
                 Poll::Pending
             }
         }
+    }
+
+    /// A script is under way, which may run for ever: whoever can takes another link.
+    #[must_use]
+    pub fn runs_script(&self) -> bool {
+        self.inner.borrow().scripts > 0
     }
 
     /// A connection is there.
@@ -224,6 +237,9 @@ impl Link {
     pub fn attach(&self, new: Option<Rc<ReplyQueue>>) {
         if let Sharing::Exclusive { client, .. } = &self.sharing {
             *client.borrow_mut() = new;
+            if self.counted.get().is_some() {
+                self.count(true);
+            }
         }
         self.wake();
     }
@@ -253,7 +269,22 @@ impl Link {
     }
 
     fn kind(&self) -> ConnectionKind {
-        if self.is_exclusive() { ConnectionKind::Pinned } else { ConnectionKind::Link }
+        match &self.sharing {
+            Sharing::Shared { .. } => ConnectionKind::Link,
+            Sharing::Exclusive { client, .. } if client.borrow().is_some() => ConnectionKind::Pinned,
+            Sharing::Exclusive { .. } => ConnectionKind::Warm,
+        }
+    }
+
+    /// Counts the connection as what it is now, or no more.
+    fn count(&self, up: bool) {
+        if let Some(kind) = self.counted.take() {
+            self.metrics.upstream_connections[kind].decrement(1.0);
+        }
+        if up {
+            self.metrics.upstream_connections[self.kind()].increment(1.0);
+            self.counted.set(Some(self.kind()));
+        }
     }
 
     fn is_exclusive(&self) -> bool {
@@ -279,6 +310,7 @@ impl Link {
         let slots = {
             let mut inner = self.inner.borrow_mut();
             inner.out = BytesMut::new();
+            inner.scripts = 0;
             std::mem::take(&mut inner.slots)
         };
         let line = refusal(error);
@@ -308,6 +340,7 @@ impl Link {
             let drop_bytes = (keep_from - inner.written) as usize;
             inner.out.advance(drop_bytes);
             inner.written = keep_from;
+            inner.scripts = inner.slots.iter().filter(|slot| is_script(&slot.watch)).count();
             (lost, inner.slots.len())
         };
         for (index, (slot, whole)) in lost.into_iter().enumerate() {
@@ -342,6 +375,10 @@ pub fn new_scratch() -> Scratch {
     Rc::new(RefCell::new(vec![0; SCRATCH_BYTES]))
 }
 
+fn is_script(watch: &Option<Box<Watch>>) -> bool {
+    watch.as_ref().is_some_and(|watch| watch.effect == Effect::Script)
+}
+
 fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();
@@ -361,7 +398,8 @@ pub fn refusal(error: &UpstreamError) -> String {
     match error.kind {
         // As it answers any command of a client that has not said who it is.
         Kind::Auth if error.is_noauth() => "-NOAUTH Authentication required.\r\n".to_owned(),
-        Kind::Auth | Kind::Reply => format!("-{}\r\n", error.detail.replace(['\r', '\n'], " ")),
+        // BUSY and LOADING too: it answers, and these are its words.
+        Kind::Auth | Kind::Reply | Kind::Refused => format!("-{}\r\n", error.detail.replace(['\r', '\n'], " ")),
         _ => unavailable(error),
     }
 }
@@ -385,10 +423,10 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
                 link.never_up.set(false);
                 link.inner.borrow_mut().hello = hello;
                 link.set_state(State::Up);
-                link.metrics.upstream_connections[link.kind()].increment(1.0);
+                link.count(true);
                 let mut driver = Driver::new(&link);
                 let error = poll_fn(|cx| driver.poll(cx, &mut stream, &scratch)).await;
-                link.metrics.upstream_connections[link.kind()].decrement(1.0);
+                link.count(false);
                 link.set_state(State::Connecting);
                 let lived = driver.lived;
                 link.lose(&error, driver.mid_reply());

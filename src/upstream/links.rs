@@ -101,7 +101,22 @@ impl Links {
         };
         group.users += 1;
         group.unused_since = None;
+        drop(groups);
+        self.keep_spare();
         SharedLink { link, greeting: greeting.clone(), links: Rc::clone(self) }
+    }
+
+    /// Another link that says the same and runs no script, where there is one.
+    pub fn evade(self: &Rc<Self>, link: &SharedLink) -> Option<SharedLink> {
+        let mut groups = self.groups.borrow_mut();
+        let group = groups.get_mut(&link.greeting)?;
+        if group.links.len() < self.limits.links {
+            drop(groups);
+            return Some(self.shared(&link.greeting));
+        }
+        let free = group.links.iter().find(|link| !link.is_closed() && link.is_up() && !link.runs_script())?;
+        group.users += 1;
+        Some(SharedLink { link: Rc::clone(free), greeting: link.greeting.clone(), links: Rc::clone(self) })
     }
 
     fn release(&self, greeting: &Greeting, link: &Rc<Link>) {

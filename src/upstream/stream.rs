@@ -159,6 +159,30 @@ impl Greeting {
         }
     }
 
+    /// The requests that make a connection that says `first`, which is nobody's, say this.
+    #[must_use]
+    pub fn changes_from(&self, first: &Self) -> Vec<BytesMut> {
+        let mut requests = Vec::with_capacity(3);
+        let mut request = |args: &[&[u8]]| {
+            let mut out = BytesMut::new();
+            write::request(&mut out, args);
+            requests.push(out);
+        };
+        if self.db != first.db {
+            request(&[b"SELECT", itoa::Buffer::new().format(self.db).as_bytes()]);
+        }
+        if let Some(credentials) = &self.identity {
+            let args: Vec<&[u8]> =
+                std::iter::once(&b"AUTH"[..]).chain(credentials.0.iter().map(Vec::as_slice)).collect();
+            request(&args);
+        }
+        if self.proto != first.proto {
+            let version: &[u8] = if self.proto == Proto::Resp3 { b"3" } else { b"2" };
+            request(&[b"HELLO", version]);
+        }
+        requests
+    }
+
     /// The requests that make a new connection, or one that was RESET, what this greeting says.
     #[must_use]
     pub fn requests(&self, target: &Target) -> Vec<(GreetingPart, BytesMut)> {

@@ -1,6 +1,7 @@
 //! Replies whose content the sidecar needs (handshakes, COMMAND, what must be rewritten), as the redis-protocol crate's
 //! frames. Owns the guard in front of that crate; never sees a reply that is merely forwarded.
 
+use super::super::limits::DECODE_DEPTH_MAX;
 use super::{Phase, ReplyError, ReplyScanner, Step};
 use bytes::Bytes;
 use redis_protocol::{error::RedisProtocolError, resp3::decode::complete, resp3::types::BytesFrame};
@@ -63,6 +64,9 @@ fn resp2_nulls(bytes: &[u8]) -> Result<Vec<usize>, DecodeError> {
         let rest = &bytes[pos..];
         if scanner.phase == Phase::Value && matches!(rest, [b'$' | b'*', b'-', ..]) {
             found.push(pos);
+        }
+        if scanner.levels.len() > DECODE_DEPTH_MAX {
+            return Err(DecodeError::Reply(ReplyError::TooDeep));
         }
         match scanner.step(rest).map_err(DecodeError::Reply)? {
             Step::Some(used) => pos += used,

@@ -1,5 +1,6 @@
 //! The reply scanner against literal bytes of every type, and against generated replies however they are split.
 
+use super::super::limits::DECODE_DEPTH_MAX;
 use super::*;
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -245,7 +246,7 @@ fn whole_replies_are_decoded() {
 fn the_deepest_reply_decodes_on_a_small_stack() {
     // The crate takes no aggregate in a set: then the way there is what must not overflow.
     for (open, readable) in [("*1\r\n", true), ("%1\r\n+k\r\n", true), ("~1\r\n", false), (">1\r\n", true)] {
-        let deep = Bytes::from(open.repeat(REPLY_DEPTH_MAX) + ":1\r\n");
+        let deep = Bytes::from(open.repeat(DECODE_DEPTH_MAX) + ":1\r\n");
         // A debug build's stack frames are several times those of a release.
         let decode = std::thread::Builder::new().stack_size(1 << 20).spawn(move || decode_reply(&deep).is_ok());
         assert_eq!(decode.unwrap().join().unwrap(), readable, "{open:?}");

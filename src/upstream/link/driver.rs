@@ -297,6 +297,10 @@ impl<'l> Driver<'l> {
             slot.ticket.complete(&shown);
             return Ok(());
         }
+        if watch.effect == Effect::Script {
+            let mut inner = self.link.inner.borrow_mut();
+            inner.scripts = inner.scripts.saturating_sub(1);
+        }
         let must = matches!(watch.effect, Effect::Must | Effect::Reset);
         remembered.apply(watch.effect, kind);
         let proto = remembered.greeting.proto;

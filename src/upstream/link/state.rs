@@ -66,6 +66,8 @@ pub enum Effect {
     Lift(Kept),
     /// Not known to change anything, nor not to.
     Unknown,
+    /// A script, which may run for ever: until its reply the link is one to evade.
+    Script,
     /// `SHUTDOWN`: the connection's end is its answer.
     End,
     /// One of the `SUBSCRIBE` and `UNSUBSCRIBE` family: so many replies follow, None: as many as there are subscriptions

@@ -4,12 +4,12 @@
 
 use super::Links;
 use crate::metrics::PinReason;
-use crate::resp::{ReplyQueue, write};
+use crate::resp::{Proto, ReplyQueue, write};
 use crate::upstream::link::state::{Effect, Watch};
 use crate::upstream::link::{Link, Sharing};
 use crate::upstream::stream::{Greeting, GreetingPart};
 use bytes::BytesMut;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +19,11 @@ use tokio::time::Instant;
 
 /// Connections that wait for their next client, of one worker.
 const WARM_MAX: usize = 32;
+/// So many of them nobody has used yet: a command that waits, or a transaction, goes upstream at once, before what other
+/// clients send after it.
+const SPARE: usize = 2;
+/// After one of them could not be made or was lost.
+const SPARE_PAUSE: Duration = Duration::from_secs(1);
 
 /// By greeting, with the time it was given back, the last one at the end.
 type Warm = HashMap<Greeting, Vec<(Rc<Link>, Instant)>>;
@@ -30,13 +35,24 @@ pub(super) struct Pins {
     used: Arc<AtomicUsize>,
     /// Those that wait for their next client.
     warm: RefCell<Warm>,
+    /// Connections made before anybody needs them, greeted as clients begin.
+    spare: RefCell<Vec<Rc<Link>>>,
+    /// None is made before then.
+    spare_from: Cell<Instant>,
     /// Those that are being RESET.
     resetting: RefCell<Vec<(Rc<Link>, Greeting)>>,
 }
 
 impl Pins {
     pub(super) fn new(max: usize, used: &Arc<AtomicUsize>) -> Self {
-        Self { max, used: Arc::clone(used), warm: RefCell::default(), resetting: RefCell::default() }
+        Self {
+            max,
+            used: Arc::clone(used),
+            warm: RefCell::default(),
+            spare: RefCell::default(),
+            spare_from: Cell::new(Instant::now()),
+            resetting: RefCell::default(),
+        }
     }
 
     fn take_warm(&self, greeting: &Greeting) -> Option<Rc<Link>> {
@@ -74,6 +90,12 @@ impl Pins {
         }
     }
 
+    fn take_spare(&self) -> Option<Rc<Link>> {
+        let mut spare = self.spare.borrow_mut();
+        let place = spare.iter().position(|link| link.is_up())?;
+        Some(spare.swap_remove(place))
+    }
+
     pub(super) fn sweep(&self, now: Instant, idle_max: Duration) {
         self.collect_reset();
         self.warm.borrow_mut().retain(|_, kept| {
@@ -90,6 +112,7 @@ impl Pins {
 
     pub(super) fn close(&self) {
         self.warm.borrow_mut().drain().flat_map(|(_, kept)| kept).for_each(|(link, _)| link.close());
+        self.spare.borrow_mut().drain(..).for_each(|link| link.close());
         self.resetting.borrow_mut().drain(..).for_each(|(link, _)| link.close());
     }
 }
@@ -106,22 +129,53 @@ impl Links {
             self.pins.used.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let link = match self.pins.take_warm(greeting) {
+        let link = match self.pins.take_warm(greeting).or_else(|| self.convert_spare(greeting)) {
             Some(link) => {
                 link.attach(Some(Rc::clone(client)));
                 link
             }
-            None => {
-                let sharing = Sharing::Exclusive {
-                    client: RefCell::new(Some(Rc::clone(client))),
-                    pause_bytes: self.limits.pause_bytes,
-                };
-                Link::start(&self.target, greeting.clone(), sharing, &self.metrics, &self.scratch)
-            }
+            None => self.make_exclusive(Some(Rc::clone(client)), greeting),
         };
+        self.keep_spare();
         self.metrics.pins[reason].increment(1);
         self.metrics.pinned_clients.increment(1.0);
         Some(PinnedLink { link, links: Rc::clone(self) })
+    }
+
+    fn make_exclusive(&self, client: Option<Rc<ReplyQueue>>, greeting: &Greeting) -> Rc<Link> {
+        let sharing = Sharing::Exclusive { client: RefCell::new(client), pause_bytes: self.limits.pause_bytes };
+        Link::start(&self.target, greeting.clone(), sharing, &self.metrics, &self.scratch)
+    }
+
+    /// Makes connections that the next clients in need will find greeted.
+    pub(super) fn keep_spare(&self) {
+        let first = self.first_greeting(Proto::Resp2);
+        let mut spare = self.pins.spare.borrow_mut();
+        let now = Instant::now();
+        if spare.extract_if(.., |link| link.is_closed()).count() > 0 {
+            // The upstream is not there, or does not want it: not at once again.
+            self.pins.spare_from.set(now + SPARE_PAUSE);
+        }
+        if now < self.pins.spare_from.get() {
+            return;
+        }
+        while spare.len() < SPARE {
+            spare.push(self.make_exclusive(None, &first));
+        }
+    }
+
+    /// A spare connection that is told, ahead of its client's first request, what it is to be.
+    fn convert_spare(&self, greeting: &Greeting) -> Option<Rc<Link>> {
+        if greeting.selected_as.is_some() {
+            return None;
+        }
+        let link = self.pins.take_spare()?;
+        let nobody = ReplyQueue::new(usize::MAX);
+        for request in greeting.changes_from(&self.first_greeting(Proto::Resp2)) {
+            link.send(&request, nobody.ticket(), Watch::effect(Effect::Must));
+        }
+        link.forget(greeting.clone());
+        Some(link)
     }
 
     /// Fewer than `pinned_max` are in use.
