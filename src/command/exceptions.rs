@@ -12,11 +12,8 @@ pub enum Exception {
     Depends(fn(&Args<'_>) -> Route),
 }
 
-const REPLICATION: &str =
-    "-ERR replication commands are not served through the sidecar; connect to the upstream directly\r\n";
 const WAIT: &str = "-ERR WAIT and WAITAOF speak of the writes of their own connection, and this client's writes share one: set session.pin = \"always\" for clients that use them\r\n";
 const MAINT_NOTIFICATIONS: &str = "-ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.\r\n";
-const SCRIPT_DEBUG: &str = "-ERR SCRIPT DEBUG is not served through the sidecar; connect to the upstream directly\r\n";
 
 const TRANSACTION: Exception = Exception::Always(Route::Pin(Pin::Transaction));
 const BLOCKING: Exception = Exception::Always(Route::Pin(Pin::Blocking));
@@ -24,6 +21,7 @@ const SUBSCRIPTION: Exception = Exception::Always(Route::Pin(Pin::Subscription))
 const UNKNOWN_ROUTE: Route = Route::Pin(Pin::Unknown);
 const UNKNOWN: Exception = Exception::Always(UNKNOWN_ROUTE);
 const STATE: Exception = Exception::Always(Route::Pin(Pin::State));
+const RAW: Exception = Exception::Always(Route::Pin(Pin::Raw));
 const SCRIPT: Exception = Exception::Always(Route::Script);
 const LINK: Exception = Exception::Always(Route::Link);
 
@@ -41,7 +39,7 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE" => {
             &SUBSCRIPTION
         }
-        b"MONITOR" => &Exception::Always(Route::Pin(Pin::Monitor)),
+        b"MONITOR" | b"SYNC" | b"PSYNC" | b"REPLCONF" => &RAW,
         b"PUBLISH" | b"SPUBLISH" | b"PUBSUB" => &LINK,
         b"SHUTDOWN" => &Exception::Always(Route::Pin(Pin::Ending)),
         b"EVAL" | b"EVALSHA" | b"EVAL_RO" | b"EVALSHA_RO" | b"FCALL" | b"FCALL_RO" => &SCRIPT,
@@ -58,11 +56,8 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         b"SELECT" => &Exception::Depends(|args| exactly(args, 2, Local::Select)),
         b"QUIT" => &Exception::Always(Route::Local(Local::Quit)),
         b"PING" => &Exception::Depends(|args| if args.len() <= 2 { Route::Local(Local::Ping) } else { Route::Link }),
-        b"SYNC" | b"PSYNC" | b"REPLCONF" => &Exception::Always(Route::Refuse(REPLICATION)),
         b"WAIT" | b"WAITAOF" => &Exception::Always(Route::Refuse(WAIT)),
-        b"SCRIPT" => {
-            &Exception::Depends(|args| if args.is(1, "DEBUG") { Route::Refuse(SCRIPT_DEBUG) } else { Route::Link })
-        }
+        b"SCRIPT" => &Exception::Depends(|args| if args.is(1, "DEBUG") { Route::Pin(Pin::Raw) } else { Route::Link }),
         _ => return None,
     })
 }

@@ -23,8 +23,8 @@ pub enum Pin {
     Blocking,
     /// The SUBSCRIBE and UNSUBSCRIBE family: until there is no subscription.
     Subscription,
-    /// MONITOR: replies are no longer one a request.
-    Monitor,
+    /// MONITOR, replication, the script debugger: replies are no longer one a request.
+    Raw,
     /// Its success is the end of the connection.
     Ending,
     /// CLIENT TRACKING, NO-EVICT, NO-TOUCH, READONLY: until it is taken back.
@@ -206,7 +206,7 @@ mod tests {
             ("XREADGROUP COUNT 1 GROUP STREAMS c BLOCK 0 STREAMS s >", Route::Pin(Pin::Blocking)),
             ("XREADGROUP GROUP BLOCK BLOCK COUNT 1 STREAMS s >", Route::Link),
             ("SUBSCRIBE c", Route::Pin(Pin::Subscription)),
-            ("MONITOR", Route::Pin(Pin::Monitor)),
+            ("MONITOR", Route::Pin(Pin::Raw)),
             ("CLIENT REPLY OFF", Route::Local(Local::ClientReply)),
             ("CLIENT TRACKING ON", Route::Pin(Pin::State)),
             ("CLIENT SETNAME x", Route::Local(Local::ClientSetName)),
@@ -214,6 +214,9 @@ mod tests {
             ("CLIENT ID", Route::Local(Local::ClientId)),
             ("CLIENT KILL ID 7", Route::Rewritten(Rewritten::ClientKill)),
             ("EVAL x 0", Route::Script),
+            ("PSYNC ? -1", Route::Pin(Pin::Raw)),
+            ("SCRIPT DEBUG YES", Route::Pin(Pin::Raw)),
+            ("SCRIPT LOAD x", Route::Link),
             ("CLIENT PAUSE 10", Route::Rewritten(Rewritten::ClientPause)),
             ("CLIENT SETNAME", Route::Link),
             ("AUTH p", Route::Local(Local::Auth)),
@@ -229,7 +232,7 @@ mod tests {
         ] {
             assert_eq!(routed(line), expected, "{line}");
         }
-        for line in ["PSYNC ? -1", "SYNC", "REPLCONF x", "SCRIPT DEBUG YES", "WAIT 1 0", "WAITAOF 1 0 0"] {
+        for line in ["WAIT 1 0", "WAITAOF 1 0 0"] {
             assert!(matches!(routed(line), Route::Refuse(_)), "{line}");
         }
     }

@@ -132,8 +132,8 @@ labels! {
         Blocking = "blocking",
         /// SUBSCRIBE and its like.
         Subscription = "subscription",
-        /// MONITOR.
-        Monitor = "monitor",
+        /// MONITOR, replication, the script debugger.
+        Raw = "raw",
         /// CLIENT TRACKING and other state of a connection.
         State = "state",
         /// A command that the upstream's COMMAND does not know.

@@ -61,6 +61,23 @@ impl Filter {
         Some(filter)
     }
 
+    /// The words of the same filters but those by id.
+    pub fn words<'a>(args: &Args<'a>, from: usize) -> Vec<&'a [u8]> {
+        let (mut words, mut at) = (Vec::new(), from);
+        while at < args.len() {
+            let by_id = args.is(at, "ID");
+            if !by_id {
+                words.extend(args.get(at));
+                words.extend(args.get(at + 1));
+            }
+            at += 2;
+            while by_id && args.get(at).and_then(number).is_some() {
+                at += 1;
+            }
+        }
+        words
+    }
+
     /// The old form: by its address, oneself too.
     #[must_use]
     pub fn address(addr: &[u8]) -> Self {
@@ -92,13 +109,16 @@ pub fn number(text: &[u8]) -> Option<u64> {
 
 /// The text of CLIENT LIST: `rows` are the upstream's, the asking connection's among them.
 #[must_use]
-pub fn list(rows: &str, clients: &[Arc<ClientEntry>], default_user: &[u8]) -> String {
+pub fn list(rows: &str, clients: &[Arc<ClientEntry>], me: &Asking<'_>) -> String {
     let Some(template) = rows.lines().next() else { return String::new() };
     let rows: HashMap<u64, &str> = rows.lines().filter_map(|row| Some((id_of(row)?, row))).collect();
     let mut out = String::with_capacity(clients.len() * 320);
     for entry in clients {
-        let own = entry.state().upstream_id.and_then(|id| rows.get(&id));
-        row(&mut out, own.copied().unwrap_or(template), own.is_some(), entry, default_user);
+        let (own, link) = {
+            let state = entry.state();
+            (state.upstream_id.and_then(|id| rows.get(&id)), state.link_id.and_then(|id| rows.get(&id)))
+        };
+        row(&mut out, own.or(link).copied().unwrap_or(template), own.is_some(), entry, me);
     }
     out
 }
@@ -107,8 +127,18 @@ fn id_of(row: &str) -> Option<u64> {
     row.strip_prefix("id=")?.split(' ').next()?.parse().ok()
 }
 
+/// Who asks for rows, and with what.
+pub struct Asking<'a> {
+    /// Its id.
+    pub id: u64,
+    /// Bytes of the request.
+    pub request_bytes: usize,
+    /// Whom a client is that has not said so.
+    pub default_user: &'a [u8],
+}
+
 /// One row, with its newline. `own`: `upstream` is that of the client's own connection.
-pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, default_user: &[u8]) {
+pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, me: &Asking<'_>) {
     let state = entry.state().clone();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut blank = "";
@@ -133,10 +163,12 @@ pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, def
             "tot-net-in" => Some(state.bytes_in.to_string()),
             "tot-net-out" => Some(state.bytes_out.to_string()),
             "tot-cmds" => Some(state.requests.to_string()),
+            // Redis has the request in its buffer while it answers it.
+            "qbuf" if entry.id == me.id => Some(me.request_bytes.to_string()),
             _ if own => None,
             "db" => Some(state.db.to_string()),
             "resp" => Some(state.resp.to_string()),
-            "user" => Some(text(if state.user.is_empty() { default_user } else { &state.user })),
+            "user" => Some(text(if state.user.is_empty() { me.default_user } else { &state.user })),
             "cmd" => Some(text(&state.command)),
             "redir" | "multi" => Some("-1".to_owned()),
             "sub" | "psub" | "ssub" | "watch" | "qbuf" | "argv-mem" | "multi-mem" | "obl" | "oll" | "omem" => {
@@ -220,13 +252,14 @@ mod tests {
             ..Default::default()
         };
         let upstream = "id=77 addr=x:1 laddr=y:2 fd=8 name= age=100 idle=50 flags=PU db=0 sub=1 multi=3 cmd=client|list user=default redir=7 resp=2";
-        let shown = list(&format!("{upstream}\n"), &clients.all(), b"bob");
+        let me = Asking { id: 9, request_bytes: 26, default_user: b"bob" };
+        let shown = list(&format!("{upstream}\n"), &clients.all(), &me);
         assert_eq!(
             shown,
             "id=1 addr=1.1.1.1:5 laddr=1.1.1.2:6 fd=9 name=ann age=0 idle=0 flags=N db=2 sub=0 multi=-1 cmd=get user=bob redir=-1 resp=3\n"
         );
         entry.state().upstream_id = Some(77);
-        let shown = list(upstream, &clients.all(), b"bob");
+        let shown = list(upstream, &clients.all(), &me);
         assert_eq!(
             shown,
             "id=1 addr=1.1.1.1:5 laddr=1.1.1.2:6 fd=9 name=ann age=0 idle=0 flags=P db=0 sub=1 multi=3 cmd=client|list user=default redir=7 resp=2\n"

@@ -49,6 +49,8 @@ pub struct ClientState {
     pub command: Vec<u8>,
     /// The id upstream of the connection of its own, where it has one.
     pub upstream_id: Option<u64>,
+    /// The id upstream of the link that its requests go over.
+    pub link_id: Option<u64>,
     /// It has subscriptions.
     pub subscribed: bool,
     /// Requests so far.

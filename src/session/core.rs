@@ -291,6 +291,7 @@ impl Core {
             let mut state = self.entry.state();
             let changed = state.upstream_id != upstream_id;
             (state.upstream_id, state.subscribed) = (upstream_id, subscribed);
+            state.link_id = self.link.as_ref().and_then(|link| link.upstream_id());
             state.requests += requests;
             (state.bytes_in, state.bytes_out) = (self.bytes_in, self.bytes_out);
             if requests > 0 {

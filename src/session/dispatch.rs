@@ -86,7 +86,7 @@ impl Core {
             }
             Route::Link => self.send_on_link(frame, None),
             Route::Script => self.send_on_link(frame, Watch::effect(Effect::Script)),
-            Route::Rewritten(which) => match self.rewriting(which, args) {
+            Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
                     let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: false };
                     self.send_on_link(request.as_deref().unwrap_or(frame), Some(Box::new(watch)))
@@ -184,7 +184,7 @@ fn reason(pin: Pin) -> PinReason {
         Pin::Transaction => PinReason::Transaction,
         Pin::Blocking => PinReason::Blocking,
         Pin::Subscription => PinReason::Subscription,
-        Pin::Monitor => PinReason::Monitor,
+        Pin::Raw => PinReason::Raw,
         Pin::Ending => PinReason::Blocking,
         Pin::State => PinReason::State,
         Pin::Unknown => PinReason::Unknown,

@@ -121,7 +121,7 @@ impl Core {
         }
         match route {
             Route::Inventory | Route::Refuse(_) => {}
-            Route::Rewritten(which) => match self.rewriting(which, args) {
+            Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
                     let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: false };
                     return self.send_watched(request.as_deref().unwrap_or(frame), Some(Box::new(watch)), route);
@@ -186,7 +186,7 @@ impl Core {
     /// Replies are no longer one a request from here on, and it cannot be told which is which.
     fn must_be_raw(&self, args: &Args<'_>, route: Route) -> bool {
         match route {
-            Route::Pin(Pin::Monitor) => true,
+            Route::Pin(Pin::Raw) => true,
             // Each channel is acknowledged, inside the reply of EXEC and, in RESP2, behind it. Whether this is inside MULTI
             // is not known for certain while replies are on their way; but nobody subscribes so.
             Route::Pin(Pin::Subscription) => {
@@ -423,7 +423,7 @@ fn subscribed_refusal(args: &Args<'_>) -> Vec<u8> {
 fn refused_by_upstream(args: &Args<'_>) -> BytesMut {
     let mut name: Vec<u8> =
         args.get(0).unwrap_or_default().iter().copied().filter(u8::is_ascii_graphic).take(32).collect();
-    name.extend_from_slice(b" (not served on a connection that monitors)");
+    name.extend_from_slice(b" (not served on a connection that monitors, replicates or debugs)");
     let mut request = BytesMut::new();
     write::request(&mut request, &[&name]);
     request

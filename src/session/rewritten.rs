@@ -1,7 +1,7 @@
 //! Commands whose answer only the upstream has, but not in the words that are true for this client: what is asked of it, and
 //! what is made of its reply. Its refusals (arguments, rights) go to the client as they are.
 
-use super::client_rows::{self, Filter, number};
+use super::client_rows::{self, Asking, Filter, number};
 use super::clients::{ClientEntry, Clients};
 use super::core::Core;
 use crate::command::{Args, Rewritten};
@@ -20,23 +20,38 @@ pub(super) type Rewriting = (Option<BytesMut>, Rewrite);
 
 impl Core {
     /// None: the request as it is, and the reply too, which is an error.
-    pub(super) fn rewriting(&self, which: Rewritten, args: &Args<'_>) -> Option<Rewriting> {
+    pub(super) fn rewriting(&self, which: Rewritten, frame: &[u8], args: &Args<'_>) -> Option<Rewriting> {
         let clients = Arc::clone(&self.context.clients);
         let (me, default_user) = (Arc::clone(&self.entry), self.context.default_user.clone());
+        let request_bytes = frame.len();
         match which {
             Rewritten::ClientInfo => {
                 let own = self.pin.is_some();
-                Some((None, rewrite(move |reply, proto| row(reply, proto, own, &me, &default_user))))
+                let rewritten = move |reply: &[u8], proto| {
+                    let asking = Asking { id: me.id, request_bytes, default_user: &default_user };
+                    row(reply, proto, own, &me, &asking)
+                };
+                Some((None, rewrite(rewritten)))
             }
             Rewritten::ClientList => {
                 let filter = Filter::parse(args, 2, false)?;
-                let rewritten = move |reply: &[u8], proto| list(reply, proto, &clients, &filter, me.id, &default_user);
+                let rewritten = move |reply: &[u8], proto| {
+                    let asking = Asking { id: me.id, request_bytes, default_user: &default_user };
+                    list(reply, proto, &clients, &filter, &asking)
+                };
                 Some((Some(request(&[b"CLIENT", b"LIST"])), rewrite(rewritten)))
             }
             Rewritten::ClientKill => {
                 let old = args.len() == 3;
                 let filter = if old { Filter::address(args.get(2)?) } else { Filter::parse(args, 2, true)? };
-                let probe = request(&[b"CLIENT", b"KILL", b"ID", itoa::Buffer::new().format(NOBODY).as_bytes()]);
+                // The upstream judges rights and words, and finds nobody.
+                let mut digits = itoa::Buffer::new();
+                let nobody = digits.format(NOBODY).as_bytes();
+                let mut words: Vec<&[u8]> = vec![b"CLIENT", b"KILL", b"ID", nobody];
+                if !old {
+                    words.extend(Filter::words(args, 2));
+                }
+                let probe = request(&words);
                 let rewritten = move |reply: &[u8], _| match reply.first() {
                     Some(b':') => kill(&clients, &filter, old, &me, &default_user),
                     _ => BytesMut::from(reply),
@@ -99,18 +114,18 @@ pub(super) fn write_text(text: &str, proto: Proto) -> BytesMut {
     out
 }
 
-fn row(reply: &[u8], proto: Proto, own: bool, me: &ClientEntry, default_user: &[u8]) -> BytesMut {
+fn row(reply: &[u8], proto: Proto, own: bool, me: &ClientEntry, asking: &Asking<'_>) -> BytesMut {
     let Some(upstream) = text(reply) else { return BytesMut::from(reply) };
     let mut out = String::new();
-    client_rows::row(&mut out, &upstream, own, me, default_user);
+    client_rows::row(&mut out, &upstream, own, me, asking);
     write_text(&out, proto)
 }
 
-fn list(reply: &[u8], proto: Proto, clients: &Clients, filter: &Filter, me: u64, default_user: &[u8]) -> BytesMut {
+fn list(reply: &[u8], proto: Proto, clients: &Clients, filter: &Filter, asking: &Asking<'_>) -> BytesMut {
     let Some(rows) = text(reply) else { return BytesMut::from(reply) };
     let mut meant = clients.all();
-    meant.retain(|entry| filter.matches(entry, me, default_user));
-    write_text(&client_rows::list(&rows, &meant, default_user), proto)
+    meant.retain(|entry| filter.matches(entry, asking.id, asking.default_user));
+    write_text(&client_rows::list(&rows, &meant, asking), proto)
 }
 
 fn kill(clients: &Clients, filter: &Filter, old: bool, me: &ClientEntry, default_user: &[u8]) -> BytesMut {

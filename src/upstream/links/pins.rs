@@ -129,7 +129,7 @@ impl Links {
             self.pins.used.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let link = match self.pins.take_warm(greeting).or_else(|| self.convert_spare(greeting)) {
+        let link = match self.pins.take_warm(greeting).or_else(|| self.convert_spare(client, greeting)) {
             Some(link) => {
                 link.attach(Some(Rc::clone(client)));
                 link
@@ -164,15 +164,15 @@ impl Links {
         }
     }
 
-    /// A spare connection that is told, ahead of its client's first request, what it is to be.
-    fn convert_spare(&self, greeting: &Greeting) -> Option<Rc<Link>> {
+    /// A spare connection that is told, ahead of its client's first request, what it is to be. The client waits for the
+    /// replies too, which it does not see.
+    fn convert_spare(&self, client: &Rc<ReplyQueue>, greeting: &Greeting) -> Option<Rc<Link>> {
         if greeting.selected_as.is_some() {
             return None;
         }
         let link = self.pins.take_spare()?;
-        let nobody = ReplyQueue::new(usize::MAX);
         for request in greeting.changes_from(&self.first_greeting(Proto::Resp2)) {
-            link.send(&request, nobody.ticket(), Watch::effect(Effect::Must));
+            link.send(&request, client.muted_ticket(), Watch::effect(Effect::Must));
         }
         link.forget(greeting.clone());
         Some(link)
