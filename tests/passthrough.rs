@@ -564,16 +564,25 @@ fn effects_of_one_client_happen_in_its_order_on_the_upstream() {
 }
 
 #[test]
-fn what_cannot_be_true_through_shared_connections_is_a_clear_error() {
-    let redis = Redis::start();
+fn wait_counts_only_replicas_that_have_what_the_client_wrote() {
+    let (redis, replica) = (Redis::start(), Redis::start());
     let sidecar = Sidecar::start(&redis.url(), &[]);
     let mut conn = sidecar.conn();
-    for line in ["WAIT 0 0", "WAIT 1 100", "WAITAOF 1 0 0"] {
-        let reply = conn.call(line);
-        assert!(matches!(reply, Reply::Error(_)), "{line}: {reply:?}");
-        assert!(["ERR", "NOPERM"].contains(&reply.error_word()) && reply.text().len() > 10, "{line}: {reply:?}");
-        assert_eq!(conn.call("PING"), Reply::Simple("PONG".into()), "after {line}");
-    }
+    let (host, port) = redis.addr().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+    replica.conn().call(&format!("REPLICAOF {host} {port}")).expect_ok();
+    until("the replica is there", SOON, || conn.call("INFO replication").text().contains("state=online").then_some(()));
+    conn.call("SET k 1").expect_ok();
+    assert_eq!(conn.call("WAIT 1 10000"), Reply::Int(1));
+    replica.stop();
+    conn.call("SET k 2").expect_ok();
+    assert_eq!(conn.call("WAIT 1 50"), Reply::Int(0));
+    replica.cont();
+    assert_eq!(conn.call("WAIT 1 10000"), Reply::Int(1));
+    conn.call("WAIT x 1").expect_error("ERR");
+    let replies = conn.pipeline(&["MULTI", "WAIT 0 0", "EXEC", "PING"].map(words));
+    replies[1].expect_error("ERR");
+    replies[2].expect_error("EXECABORT");
+    assert_eq!(replies[3], Reply::Simple("PONG".into()));
 }
 
 #[test]

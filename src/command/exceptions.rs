@@ -12,7 +12,6 @@ pub enum Exception {
     Depends(fn(&Args<'_>) -> Route),
 }
 
-const WAIT: &str = "-ERR WAIT and WAITAOF speak of the writes of their own connection, and this client's writes share one: set session.pin = \"always\" for clients that use them\r\n";
 const MAINT_NOTIFICATIONS: &str = "-ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.\r\n";
 
 const TRANSACTION: Exception = Exception::Always(Route::Pin(Pin::Transaction));
@@ -56,7 +55,7 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         b"SELECT" => &Exception::Depends(|args| exactly(args, 2, Local::Select)),
         b"QUIT" => &Exception::Always(Route::Local(Local::Quit)),
         b"PING" => &Exception::Depends(|args| if args.len() <= 2 { Route::Local(Local::Ping) } else { Route::Link }),
-        b"WAIT" | b"WAITAOF" => &Exception::Always(Route::Refuse(WAIT)),
+        b"WAIT" | b"WAITAOF" => &Exception::Always(Route::Pin(Pin::Wait)),
         b"SCRIPT" => &Exception::Depends(|args| if args.is(1, "DEBUG") { Route::Pin(Pin::Raw) } else { Route::Link }),
         _ => return None,
     })

@@ -21,6 +21,8 @@ pub enum Pin {
     Transaction,
     /// May wait in the upstream: until its reply, and the client's end must end the wait.
     Blocking,
+    /// WAIT, WAITAOF: as blocking, and they speak of the connection's own writes.
+    Wait,
     /// The SUBSCRIBE and UNSUBSCRIBE family: until there is no subscription.
     Subscription,
     /// MONITOR, replication, the script debugger: replies are no longer one a request.
@@ -217,6 +219,7 @@ mod tests {
             ("PSYNC ? -1", Route::Pin(Pin::Raw)),
             ("SCRIPT DEBUG YES", Route::Pin(Pin::Raw)),
             ("SCRIPT LOAD x", Route::Link),
+            ("WAIT 1 0", Route::Pin(Pin::Wait)),
             ("CLIENT PAUSE 10", Route::Rewritten(Rewritten::ClientPause)),
             ("CLIENT SETNAME", Route::Link),
             ("AUTH p", Route::Local(Local::Auth)),
@@ -231,9 +234,6 @@ mod tests {
             ("SELECT 3", Route::Local(Local::Select)),
         ] {
             assert_eq!(routed(line), expected, "{line}");
-        }
-        for line in ["WAIT 1 0", "WAITAOF 1 0 0"] {
-            assert!(matches!(routed(line), Route::Refuse(_)), "{line}");
         }
     }
 }

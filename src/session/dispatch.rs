@@ -185,7 +185,7 @@ fn reason(pin: Pin) -> PinReason {
         Pin::Blocking => PinReason::Blocking,
         Pin::Subscription => PinReason::Subscription,
         Pin::Raw => PinReason::Raw,
-        Pin::Ending => PinReason::Blocking,
+        Pin::Wait | Pin::Ending => PinReason::Blocking,
         Pin::State => PinReason::State,
         Pin::Unknown => PinReason::Unknown,
     }

@@ -3,18 +3,24 @@
 
 use super::core::{Core, Lane, Phase, Stage, Step};
 use super::local::strict_integer;
+use super::rewritten::request;
 use crate::command::{Args, Hello, Local, Pin, Route, route};
 use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
 use crate::resp::{ArgRange, write};
 use crate::upstream::link::state::{Effect, Family, Kept, Watch};
 use crate::upstream::stream::{Credentials, with_id};
 use bytes::BytesMut;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::task::Context;
 
 const NO_MORE_PINNED: &[u8] =
     b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max); this was not sent\r\n";
 const REPLY_IN_MULTI: &[u8] = b"-ERR CLIENT REPLY is not served inside MULTI; EXEC will abort this transaction\r\n";
+const WAIT_IN_MULTI: &[u8] = b"-ERR WAIT and WAITAOF inside MULTI would not speak of this client's writes, which share a connection: set session.pin = \"always\" for clients that use them so\r\n";
+const WAIT_NOT_KNOWN: &[u8] = b"-NOPERM what WAIT is to wait for is not known: this user needs the right to SPUBLISH inventory-sentinel, or session.pin = \"always\"\r\n";
+/// A shard channel that nobody listens to, and no pattern finds.
+const MARKER: &[u8] = b"inventory-sentinel";
 /// No engine knows it.
 const UNKNOWN_COMMAND: &[u8] = b"INVENTORY-SENTINEL.REFUSED";
 const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
@@ -120,7 +126,7 @@ impl Core {
             return Step::Done;
         }
         match route {
-            Route::Inventory | Route::Refuse(_) => {}
+            Route::Inventory | Route::Refuse(_) | Route::Pin(Pin::Wait) => {}
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
                     let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: false };
@@ -148,6 +154,8 @@ impl Core {
             Route::Local(local) => self.answer(local, args),
             Route::Inventory if in_multi => self.queue_inventory(args),
             Route::Inventory => self.inventory(args, proto),
+            Route::Pin(Pin::Wait) if in_multi => self.refuse_in_multi(WAIT_IN_MULTI),
+            Route::Pin(Pin::Wait) if !subscribed => self.send_wait(frame),
             Route::Refuse(line) if in_multi => self.refuse_in_multi(line.as_bytes()),
             Route::Refuse(line) => self.refuse(ErrorKind::Unsupported, line.as_bytes()),
             Route::Link | Route::Script | Route::Pin(_) | Route::Rewritten(_) => self.send_on_pin(frame, args, route),
@@ -244,11 +252,32 @@ impl Core {
     /// As for any client; but one that has its own connection from the beginning may wait for its own writes.
     fn pinned_route(&self, args: &Args<'_>) -> Route {
         match route(args, &self.context.knowledge.commands.load()) {
-            Route::Refuse(_) if self.context.tenant.pin_always && (args.is(0, "WAIT") || args.is(0, "WAITAOF")) => {
-                Route::Pin(Pin::Blocking)
-            }
+            Route::Pin(Pin::Wait) if self.context.tenant.pin_always => Route::Pin(Pin::Blocking),
             route => route,
         }
+    }
+
+    /// WAIT and WAITAOF wait for the last write of their connection, and the client's writes went over others. A write that
+    /// changes nothing goes before them: with it they wait for all writes there were, the client's among them. From 7.2 on
+    /// only what is propagated counts as a write, before that any command.
+    fn send_wait(&mut self, frame: &[u8]) -> Step {
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        let propagated = Rc::new(Cell::new(false));
+        let (by_ping, by_publish) = (Rc::clone(&propagated), Rc::clone(&propagated));
+        let counts_any =
+            self.context.knowledge.engine.load().as_ref().as_ref().is_some_and(|engine| !engine.counts_only_writes());
+        let ping = move |reply: &[u8], _| {
+            by_ping.set(counts_any && !reply.starts_with(b"-"));
+            BytesMut::new()
+        };
+        let publish = move |reply: &[u8], _| {
+            by_publish.set(by_publish.get() || !reply.starts_with(b"-"));
+            BytesMut::new()
+        };
+        pin.send(&request(&[b"PING"]), self.replies.muted_ticket(), Watch::rewrite(ping));
+        pin.send(&request(&[b"SPUBLISH", MARKER, b""]), self.replies.muted_ticket(), Watch::rewrite(publish));
+        let wait = move |reply: &[u8], _| BytesMut::from(if propagated.get() { reply } else { WAIT_NOT_KNOWN });
+        self.send_watched(frame, Watch::rewrite(wait), Route::Pin(Pin::Blocking))
     }
 
     /// A request too large to be kept began; `ranges` are its first arguments, the name among them where it is not itself

@@ -45,6 +45,12 @@ impl Engine {
         Ok(Self { name, version, run_id: field("run_id").to_owned() })
     }
 
+    /// WAIT waits for the connection's last command that was propagated, not for its last command whatever it was.
+    #[must_use]
+    pub fn counts_only_writes(&self) -> bool {
+        self.version >= (7, 2, 0)
+    }
+
     /// It reads a script's `#!lua` line.
     #[must_use]
     pub fn reads_script_flags(&self) -> bool {
