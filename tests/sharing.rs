@@ -46,7 +46,9 @@ fn a_thousand_clients_with_their_usual_greetings_share_two_links_for_each_user_d
         let mut conn = sidecar.conn();
         let requests: Vec<_> = greetings[index % greetings.len()].iter().map(|line| words(line)).collect();
         for (reply, request) in conn.pipeline(&requests).iter().zip(&requests) {
-            assert!(!matches!(reply, Reply::Error(_)), "{request:?}: {reply:?}");
+            // Engines before 7.2 do not know SETINFO, and clients do not mind.
+            let refused = matches!(reply, Reply::Error(_)) && request.get(1).is_none_or(|sub| sub != b"SETINFO");
+            assert!(!refused, "{request:?}: {reply:?}");
         }
         clients.push(conn);
     }

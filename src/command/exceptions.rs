@@ -88,11 +88,11 @@ fn client(args: &Args<'_>) -> Route {
     match args.len() {
         2 if sub("GETNAME") => Route::Local(Local::ClientGetName),
         3 if sub("SETNAME") => Route::Local(Local::ClientSetName),
-        4 if sub("SETINFO") => Route::Local(Local::ClientSetInfo),
+        4 if sub("SETINFO") => Route::Rewritten(Rewritten::ClientSetInfo),
         3 if sub("REPLY") => Route::Local(Local::ClientReply),
         // Where it is not on, to turn it off changes nothing.
         _ if (sub("TRACKING") || sub("NO-EVICT") || sub("NO-TOUCH")) && !off => Route::Pin(Pin::State),
-        2 if sub("ID") => Route::Local(Local::ClientId),
+        2 if sub("ID") => Route::Rewritten(Rewritten::ClientId),
         2 if sub("INFO") => Route::Rewritten(Rewritten::ClientInfo),
         2 if sub("GETREDIR") || sub("TRACKINGINFO") => Route::Rewritten(Rewritten::ClientRedirect),
         _ if sub("LIST") => Route::Rewritten(Rewritten::ClientList),

@@ -73,17 +73,17 @@ pub enum Local {
     ClientGetName,
     /// `CLIENT SETNAME name`
     ClientSetName,
-    /// `CLIENT SETINFO LIB-NAME|LIB-VER value`
-    ClientSetInfo,
     /// `CLIENT REPLY ON|OFF|SKIP`
     ClientReply,
-    /// `CLIENT ID`
-    ClientId,
 }
 
 /// Commands that speak of the upstream's clients, and are to speak of the sidecar's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rewritten {
+    /// `CLIENT ID`
+    ClientId,
+    /// `CLIENT SETINFO LIB-NAME|LIB-VER value`
+    ClientSetInfo,
     /// `CLIENT INFO`
     ClientInfo,
     /// `CLIENT LIST [filters]`
@@ -213,7 +213,7 @@ mod tests {
             ("CLIENT TRACKING ON", Route::Pin(Pin::State)),
             ("CLIENT SETNAME x", Route::Local(Local::ClientSetName)),
             ("CLIENT NO-EVICT ON", Route::Pin(Pin::State)),
-            ("CLIENT ID", Route::Local(Local::ClientId)),
+            ("CLIENT ID", Route::Rewritten(Rewritten::ClientId)),
             ("CLIENT KILL ID 7", Route::Rewritten(Rewritten::ClientKill)),
             ("EVAL x 0", Route::Script),
             ("PSYNC ? -1", Route::Pin(Pin::Raw)),

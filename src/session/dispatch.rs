@@ -42,8 +42,11 @@ impl Core {
         if self.client.replies == ReplyMode::SkipNext {
             self.client.replies = ReplyMode::Skip;
         }
-        let step =
-            if self.pin.is_some() { self.dispatch_pinned(frame, &args) } else { self.dispatch_shared(frame, &args) };
+        let step = if self.pin.is_some() {
+            self.dispatch_pinned(frame, &args)
+        } else {
+            self.dispatch_shared(cx, frame, &args)
+        };
         if matches!(step, Step::Done) && self.wait.is_none() {
             self.request_is_over();
         }
@@ -72,12 +75,11 @@ impl Core {
         Poll::Ready(Some(encode(&words)))
     }
 
-    fn dispatch_shared(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
+    fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>) -> Step {
         match route(args, &self.context.knowledge.commands.load()) {
             Route::Inventory => self.inventory(args, self.client.greeting.proto),
             _ if self.context.tenant.pin_always => self.pin_and_dispatch(frame, args, PinReason::Always),
-            Route::Local(Local::Ping) if self.link_is_up() => self.send_on_link(frame, None),
-            Route::Local(local) => self.answer(local, args),
+            Route::Local(local) => self.answer_shared(cx, local, frame, args),
             // What the upstream lets wait would hold up all who share its link, CLIENT UNPAUSE too.
             Route::Link | Route::Script | Route::Rewritten(_)
                 if self.context.clients.is_paused() && self.context.links.has_pin_left() =>
@@ -98,9 +100,20 @@ impl Core {
         }
     }
 
-    /// Is this client's link there? It is made where the client has none yet.
-    fn link_is_up(&mut self) -> bool {
-        self.shared_link().is_up()
+    /// A command of the sidecar's own. The upstream may want to know first who the client is, and answers PING itself.
+    fn answer_shared(&mut self, cx: &Context<'_>, local: Local, frame: &[u8], args: &Args<'_>) -> Step {
+        if !matches!(local, Local::Auth | Local::Hello | Local::Quit | Local::Reset) {
+            match self.shared_link().poll_known(cx) {
+                Poll::Pending => return Step::Blocked,
+                Poll::Ready(Err(error)) if error.is_noauth() => {
+                    self.refuse_unconnected(&error);
+                    return Step::Done;
+                }
+                Poll::Ready(Ok(())) if local == Local::Ping => return self.send_on_link(frame, None),
+                Poll::Ready(_) => {}
+            }
+        }
+        self.answer(local, args)
     }
 
     fn shared_link(&mut self) -> &SharedLink {

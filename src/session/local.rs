@@ -1,6 +1,5 @@
 //! What the sidecar answers itself, as Redis would.
 
-use super::clients::ClientState;
 use super::core::{Core, Phase, Proof, ReplyMode, Step, Wait, Waiting};
 use crate::command::{Args, Hello, Local};
 use crate::metrics::Route;
@@ -47,8 +46,6 @@ impl Core {
                 write::simple(&mut out, "OK");
             }
             Local::ClientSetName => write::error(&mut out, BAD_NAME),
-            Local::ClientSetInfo => set_info(&mut out, &mut self.entry.state(), arg(2), arg(3)),
-            Local::ClientId => write::integer(&mut out, self.entry.id as i64),
             Local::Select | Local::Hello | Local::Auth | Local::Reset | Local::ClientReply => return None,
         }
         Some(out)
@@ -213,19 +210,4 @@ pub(super) fn strict_integer(text: &[u8]) -> Option<i32> {
 /// As Redis checks names: no blanks, nothing that would break CLIENT LIST.
 fn is_printable(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
-}
-
-fn set_info(out: &mut BytesMut, state: &mut ClientState, option: &[u8], value: &[u8]) {
-    let name = String::from_utf8_lossy(option).to_ascii_lowercase();
-    let place = match &name[..] {
-        "lib-name" => &mut state.lib_name,
-        "lib-ver" => &mut state.lib_ver,
-        _ => return write::error(out, &format!("ERR Unrecognized option '{}'", String::from_utf8_lossy(option))),
-    };
-    if is_printable(value) {
-        *place = value.to_vec();
-        write::simple(out, "OK");
-    } else {
-        write::error(out, &format!("ERR {name} cannot contain spaces, newlines or special characters."));
-    }
 }

@@ -25,6 +25,18 @@ impl Core {
         let (me, default_user) = (Arc::clone(&self.entry), self.context.default_user.clone());
         let request_bytes = frame.len();
         match which {
+            Rewritten::ClientId => Some((None, rewrite(move |reply, _| id(reply, me.id)))),
+            Rewritten::ClientSetInfo => {
+                let (is_name, value) = (args.is(2, "LIB-NAME"), args.get(3)?.to_vec());
+                let rewritten = move |reply: &[u8], _| {
+                    if reply.starts_with(b"+") {
+                        let mut state = me.state();
+                        *(if is_name { &mut state.lib_name } else { &mut state.lib_ver }) = value;
+                    }
+                    BytesMut::from(reply)
+                };
+                Some((None, rewrite(rewritten)))
+            }
             Rewritten::ClientInfo => {
                 let own = self.pin.is_some();
                 let rewritten = move |reply: &[u8], proto| {
@@ -111,6 +123,15 @@ pub(super) fn write_text(text: &str, proto: Proto) -> BytesMut {
         Proto::Resp2 => write::bulk(&mut out, text.as_bytes()),
         Proto::Resp3 => write::verbatim(&mut out, "txt", text.as_bytes()),
     }
+    out
+}
+
+fn id(reply: &[u8], id: u64) -> BytesMut {
+    if !reply.starts_with(b":") {
+        return BytesMut::from(reply);
+    }
+    let mut out = BytesMut::new();
+    write::integer(&mut out, id as i64);
     out
 }
 

@@ -62,6 +62,8 @@ struct Inner {
     waker: Option<Waker>,
     /// Sessions that wait for this link to be up, or for room in `out`.
     waiters: Vec<Waker>,
+    /// Of the last attempt to connect, where it failed.
+    last_error: Option<UpstreamError>,
     /// The upstream's reply to HELLO on the current connection.
     hello: Bytes,
 }
@@ -125,6 +127,7 @@ impl Link {
                 scripts: 0,
                 waker: None,
                 waiters: Vec::new(),
+                last_error: None,
                 hello: Bytes::new(),
             }),
             counted: Cell::new(None),
@@ -193,6 +196,20 @@ impl Link {
     #[must_use]
     pub fn runs_script(&self) -> bool {
         self.inner.borrow().scripts > 0
+    }
+
+    /// Ready when it is known whether the upstream can be reached: up, or with the error of an attempt. Unlike
+    /// [`poll_up`](Self::poll_up) it does not wait for another attempt.
+    pub fn poll_known(&self, cx: &Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        let mut inner = self.inner.borrow_mut();
+        match (&inner.state, &inner.last_error) {
+            (State::Up, _) => Poll::Ready(Ok(())),
+            (State::Down(error), _) | (_, Some(error)) => Poll::Ready(Err(error.clone())),
+            (State::Connecting | State::Closed, None) => {
+                inner.waiters.push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     /// A connection is there.
@@ -421,7 +438,10 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
             Ok((mut stream, hello)) => {
                 link.upstream_id.set(id_in(&hello).unwrap_or_default());
                 link.never_up.set(false);
-                link.inner.borrow_mut().hello = hello;
+                {
+                    let mut inner = link.inner.borrow_mut();
+                    (inner.hello, inner.last_error) = (hello, None);
+                }
                 link.set_state(State::Up);
                 link.count(true);
                 let mut driver = Driver::new(&link);
@@ -446,6 +466,7 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
             }
             Err(error) => {
                 link.refused.set(error.is_noauth());
+                link.inner.borrow_mut().last_error = Some(error.clone());
                 link.set_state(State::Down(error.clone()));
                 link.refuse_all(&error);
                 if !link.is_exclusive() {
