@@ -4,6 +4,7 @@
 //! exceptions ([`exception`]).
 
 mod exceptions;
+pub mod glob;
 mod table;
 
 pub use exceptions::{Exception, Hello, exception};
