@@ -74,9 +74,11 @@ pub enum Local {
     ClientReply,
     /// `CLIENT ID`
     ClientId,
+    /// `INFO inventory`
+    Info,
 }
 
-/// Commands that speak of the upstream's clients, and are to speak of the sidecar's.
+/// Commands that speak of the upstream's clients, commands or figures, and are to speak of the sidecar's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rewritten {
     /// `CLIENT INFO`
@@ -89,6 +91,29 @@ pub enum Rewritten {
     ClientUnblock,
     /// `CLIENT GETREDIR`, `CLIENT TRACKINGINFO`
     ClientRedirect,
+    /// `COMMAND`
+    Command(About),
+    /// `INFO` of several sections, the sidecar's own among them.
+    Info,
+}
+
+/// What COMMAND is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// `COMMAND`
+    All,
+    /// `COMMAND COUNT`
+    Count,
+    /// `COMMAND LIST [FILTERBY …]`
+    List,
+    /// `COMMAND INFO [name …]`
+    Info,
+    /// `COMMAND DOCS [name …]`
+    Docs,
+    /// `COMMAND GETKEYS name [argument …]`
+    Keys,
+    /// `COMMAND GETKEYSANDFLAGS name [argument …]`
+    KeysAndFlags,
 }
 
 impl Local {
@@ -220,6 +245,17 @@ mod tests {
             ("foo.block k", Route::Pin(Pin::Blocking)),
             ("foo.unknown k", Route::Pin(Pin::Unknown)),
             ("SELECT 3", Route::Local(Local::Select)),
+            ("COMMAND", Route::Rewritten(Rewritten::Command(About::All))),
+            ("command docs inv.get", Route::Rewritten(Rewritten::Command(About::Docs))),
+            ("COMMAND INFO", Route::Rewritten(Rewritten::Command(About::Info))),
+            ("COMMAND GETKEYS INV.GET x", Route::Rewritten(Rewritten::Command(About::Keys))),
+            ("COMMAND COUNT x", Route::Link),
+            ("COMMAND HELP", Route::Link),
+            ("INFO", Route::Link),
+            ("INFO server", Route::Link),
+            ("INFO Inventory", Route::Local(Local::Info)),
+            ("INFO server inventory", Route::Rewritten(Rewritten::Info)),
+            ("INFO everything", Route::Rewritten(Rewritten::Info)),
         ] {
             assert_eq!(routed(line), expected, "{line}");
         }

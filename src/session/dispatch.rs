@@ -75,6 +75,8 @@ impl Core {
     fn dispatch_shared(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
         match route(args, &self.context.knowledge.commands.load()) {
             Route::Inventory => self.inventory(args, self.client.greeting.proto),
+            // Also where no connection can be had.
+            Route::Local(Local::Info) => self.answer(Local::Info, args),
             _ if self.context.tenant.pin_always => self.pin_and_dispatch(frame, args, PinReason::Always),
             Route::Local(Local::Ping) if self.link_is_up() => self.send_on_link(frame, None),
             Route::Local(local) => self.answer(local, args),

@@ -48,6 +48,7 @@ impl Core {
             }
             Local::ClientSetName => write::error(&mut out, BAD_NAME),
             Local::ClientSetInfo => set_info(&mut out, &mut self.entry.state(), arg(2), arg(3)),
+            Local::Info => return Some(self.own_info()),
             Local::ClientId => write::integer(&mut out, self.entry.id as i64),
             Local::Select | Local::Hello | Local::Auth | Local::Reset | Local::ClientReply => return None,
         }

@@ -4,6 +4,7 @@
 use super::client_rows::{self, Filter, number};
 use super::clients::{ClientEntry, Clients};
 use super::core::Core;
+use super::introspection;
 use crate::command::{Args, Rewritten};
 use crate::resp::{Proto, decode_reply, write};
 use crate::upstream::link::state::Rewrite;
@@ -18,11 +19,13 @@ pub(super) const NOBODY: u64 = i64::MAX as u64;
 pub(super) type Rewriting = (Option<BytesMut>, Rewrite);
 
 impl Core {
-    /// None: the request as it is, and the reply too, which is an error.
+    /// None: the request as it is, and the reply too: an error, or nothing of the sidecar's is in it.
     pub(super) fn rewriting(&self, which: Rewritten, args: &Args<'_>) -> Option<Rewriting> {
         let clients = Arc::clone(&self.context.clients);
         let (me, default_user) = (Arc::clone(&self.entry), self.context.default_user.clone());
         match which {
+            Rewritten::Command(about) => introspection::command(about, args),
+            Rewritten::Info => Some(self.info_with_own()),
             Rewritten::ClientInfo => {
                 let own = self.pin.is_some();
                 Some((None, rewrite(move |reply, proto| row(reply, proto, own, &me, &default_user))))
@@ -58,7 +61,7 @@ impl Core {
     }
 }
 
-fn rewrite(rewrite: impl FnOnce(&[u8], Proto) -> BytesMut + 'static) -> Rewrite {
+pub(super) fn rewrite(rewrite: impl FnOnce(&[u8], Proto) -> BytesMut + 'static) -> Rewrite {
     Box::new(rewrite)
 }
 
