@@ -48,12 +48,16 @@ deny: ## licences, sources and doubles of the dependencies; known vulnerabilitie
 	@if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check --disable-fetch advisories; \
 	else echo "advisories: skipped, their database cannot be fetched from here"; fi
 
-# The tests and the demo run a server as their child.
+# The tests and the demo run a server as their child; the tests also its command-line client.
 server:
 	@command -v valkey-server >/dev/null || command -v redis-server >/dev/null || { \
 	  echo "Neither valkey-server nor redis-server is on PATH; installing redis-server with apt-get"; \
 	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
 	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y redis-server; }
+	@command -v valkey-cli >/dev/null || command -v redis-cli >/dev/null || { \
+	  echo "Neither valkey-cli nor redis-cli is on PATH; installing redis-tools with apt-get"; \
+	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y redis-tools; }
 
 # Real clients of other languages, where the tests have them.
 clients:

@@ -205,6 +205,7 @@ fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: On
         },
         target,
         knowledge: Arc::default(),
+        workers: config.sidecar.workers,
         pool_size: config.upstream.pool_size,
         links: LinkLimits {
             links: config.upstream.links,

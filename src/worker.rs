@@ -42,6 +42,8 @@ pub struct WorkerParts {
     pub fitting: Fitting,
     /// What is known of it.
     pub knowledge: Arc<Knowledge>,
+    /// How many workers there are.
+    pub workers: usize,
     /// Connections of the pool.
     pub pool_size: u32,
     /// Limits of links and pinned connections.
@@ -185,6 +187,7 @@ fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
         settings: parts.session,
         links: Links::new(&target, parts.links, &parts.pinned, &parts.metrics, &scratch),
         batcher,
+        workers: parts.workers,
         knowledge: parts.knowledge,
         clients: parts.clients,
         default_user: target.username.clone().unwrap_or_else(|| "default".to_owned()).into_bytes(),

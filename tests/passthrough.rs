@@ -115,7 +115,6 @@ EVAL redis.setresp(3);return{big_number='12345678901234567890'} 0
 EVAL return{verbatim_string={format='txt',string='some'}} 0
 EVALSHA ffffffffffffffffffffffffffffffffffffffff 0
 SCRIPT EXISTS ffffffffffffffffffffffffffffffffffffffff
-COMMAND COUNT
 COMMAND GETKEYS MSET a 1 b 2
 COMMAND INFO get nope
 COMMAND DOCS nope

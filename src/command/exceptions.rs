@@ -1,7 +1,7 @@
 //! Commands whose way the upstream's COMMAND does not tell: what a connection remembers, what the sidecar answers, what
 //! cannot go through it.
 
-use super::{Args, Local, Pin, Rewritten, Route};
+use super::{About, Args, Local, Pin, Rewritten, Route};
 use crate::resp::Proto;
 
 /// One command's way, or how to find it.
@@ -51,6 +51,8 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
             _ => Route::Link,
         }),
         b"CLIENT" => &Exception::Depends(client),
+        b"COMMAND" => &Exception::Depends(command),
+        b"INFO" => &Exception::Depends(info),
         b"HELLO" => &Exception::Depends(hello),
         b"SELECT" => &Exception::Depends(|args| exactly(args, 2, Local::Select)),
         b"QUIT" => &Exception::Always(Route::Local(Local::Quit)),
@@ -103,6 +105,34 @@ fn client(args: &Args<'_>) -> Route {
         _ if sub("MAINT_NOTIFICATIONS") => Route::Refuse(MAINT_NOTIFICATIONS),
         // For the whole server, or an error, or of a connection that has not been told anything: any may ask.
         _ => Route::Link,
+    }
+}
+
+fn command(args: &Args<'_>) -> Route {
+    let sub = |word| args.is(1, word);
+    Route::Rewritten(Rewritten::Command(match args.len() {
+        1 => About::All,
+        2 if sub("COUNT") => About::Count,
+        _ if sub("LIST") => About::List,
+        _ if sub("INFO") => About::Info,
+        _ if sub("DOCS") => About::Docs,
+        _ if sub("GETKEYS") => About::Keys,
+        _ if sub("GETKEYSANDFLAGS") => About::KeysAndFlags,
+        // Help for a person, or an error.
+        _ => return Route::Link,
+    }))
+}
+
+/// The sidecar's section is named, or all are asked for. Where none is, or the default ones, it is left out as a module's.
+fn info(args: &Args<'_>) -> Route {
+    let sections = 1..args.len();
+    let own = |at| args.is(at, "inventory");
+    match () {
+        () if args.len() > 1 && sections.clone().all(own) => Route::Local(Local::Info),
+        () => {
+            let own = sections.clone().any(|at| own(at) || args.is(at, "all") || args.is(at, "everything"));
+            Route::Rewritten(Rewritten::Info { own })
+        }
     }
 }
 

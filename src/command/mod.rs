@@ -4,6 +4,7 @@
 //! exceptions ([`exception`]).
 
 mod exceptions;
+pub mod glob;
 mod table;
 
 pub use exceptions::{Exception, Hello, exception};
@@ -75,9 +76,11 @@ pub enum Local {
     ClientSetName,
     /// `CLIENT REPLY ON|OFF|SKIP`
     ClientReply,
+    /// `INFO inventory`
+    Info,
 }
 
-/// Commands that speak of the upstream's clients, and are to speak of the sidecar's.
+/// Commands that speak of the upstream's clients, commands or figures, and are to speak of the sidecar's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rewritten {
     /// `CLIENT ID`
@@ -96,6 +99,32 @@ pub enum Rewritten {
     ClientRedirect,
     /// `CLIENT PAUSE`, `CLIENT UNPAUSE`
     ClientPause,
+    /// `COMMAND`
+    Command(About),
+    /// `INFO` of the upstream's sections.
+    Info {
+        /// The sidecar's own is asked for too.
+        own: bool,
+    },
+}
+
+/// What COMMAND is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// `COMMAND`
+    All,
+    /// `COMMAND COUNT`
+    Count,
+    /// `COMMAND LIST [FILTERBY …]`
+    List,
+    /// `COMMAND INFO [name …]`
+    Info,
+    /// `COMMAND DOCS [name …]`
+    Docs,
+    /// `COMMAND GETKEYS name [argument …]`
+    Keys,
+    /// `COMMAND GETKEYSANDFLAGS name [argument …]`
+    KeysAndFlags,
 }
 
 impl Local {
@@ -232,6 +261,17 @@ mod tests {
             ("foo.block k", Route::Pin(Pin::Blocking)),
             ("foo.unknown k", Route::Pin(Pin::Unknown)),
             ("SELECT 3", Route::Local(Local::Select)),
+            ("COMMAND", Route::Rewritten(Rewritten::Command(About::All))),
+            ("command docs inv.get", Route::Rewritten(Rewritten::Command(About::Docs))),
+            ("COMMAND INFO", Route::Rewritten(Rewritten::Command(About::Info))),
+            ("COMMAND GETKEYS INV.GET x", Route::Rewritten(Rewritten::Command(About::Keys))),
+            ("COMMAND COUNT x", Route::Link),
+            ("COMMAND HELP", Route::Link),
+            ("INFO", Route::Rewritten(Rewritten::Info { own: false })),
+            ("INFO server", Route::Rewritten(Rewritten::Info { own: false })),
+            ("INFO Inventory", Route::Local(Local::Info)),
+            ("INFO server inventory", Route::Rewritten(Rewritten::Info { own: true })),
+            ("INFO everything", Route::Rewritten(Rewritten::Info { own: true })),
         ] {
             assert_eq!(routed(line), expected, "{line}");
         }

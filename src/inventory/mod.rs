@@ -2,6 +2,7 @@
 //! the client's reply.
 //!
 //! - [`commands`]: one file a command: its grammar, its help, its operations
+//! - [`docs`], [`syntax`]: what COMMAND says of them
 //! - [`operation`]: what goes to the script and what its answer means
 //! - [`reply`]: what a client reads
 //! - [`batcher`]: operations to batches to EVALSHA, and again after a lost connection
@@ -9,6 +10,7 @@
 
 pub mod batcher;
 pub mod commands;
+pub mod docs;
 pub mod id;
 pub mod keys;
 pub mod marks;
@@ -17,3 +19,4 @@ pub mod operation;
 pub mod reaper;
 pub mod reply;
 pub mod script;
+pub mod syntax;

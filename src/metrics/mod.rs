@@ -3,6 +3,7 @@
 //! Owns what is counted and under which labels, as closed sets. Never decides when: those who do the work record it. No
 //! global recorder is set, so that several sidecars may live in one process, each with its own figures.
 
+mod figures;
 mod labels;
 mod list;
 mod operations;
@@ -13,10 +14,12 @@ mod tests;
 use std::marker::PhantomData;
 use std::ops::Index;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ::metrics::{Counter, Gauge, Histogram, Key, Label as KeyLabel, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+pub use figures::{Ended, Figures};
 pub use labels::{ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Route, Status};
 pub use list::{Kind, METRICS, Metric};
 pub use operations::OperationMetrics;
@@ -47,6 +50,7 @@ impl<L: Label, H> Index<L> for By<L, H> {
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    since: Instant,
     /// Clients connected now.
     pub clients: Gauge,
     /// Clients accepted.
@@ -96,6 +100,7 @@ impl Metrics {
         gauge(&recorder, &list::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         Ok(Self {
             handle: recorder.handle(),
+            since: Instant::now(),
             clients: gauge(&recorder, &list::CLIENTS, &[]),
             clients_total: counter(&recorder, &list::CLIENTS_TOTAL, &[]),
             requests: counters(&recorder, &list::REQUESTS_TOTAL, &[]),
@@ -135,6 +140,12 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> String {
         self.handle.render()
+    }
+
+    /// Figures for INFO; those of operations are this namespace's.
+    #[must_use]
+    pub fn figures(&self, namespace: &str) -> Figures {
+        Figures::read(&self.render(), self.since.elapsed(), namespace)
     }
 
     /// Moves what the histograms took into their buckets. Each sample takes 16 bytes until then, so it must be called

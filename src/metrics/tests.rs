@@ -95,6 +95,40 @@ fn the_sidecars_own_figures_are_counted_under_their_labels() {
 }
 
 #[test]
+fn figures_read_back_are_those_that_were_recorded() {
+    let metrics = Metrics::new().unwrap();
+    let (ours, theirs) = (metrics.operations("ours"), metrics.operations("theirs"));
+    let none = metrics.figures("ours");
+    assert!((none.batches, none.upstream_up, none.operations_per_batch()) == (0, false, 0.0), "{none:?}");
+    for (status, n) in [(Status::Ok, 5), (Status::InsufficientStock, 2), (Status::Expired, 1), (Status::Uncertain, 4)] {
+        ours.record(Operation::Reserve, status, Duration::ZERO, n);
+    }
+    ours.record(Operation::Protect, Status::Ok, Duration::ZERO, 1);
+    ours.record(Operation::Unprotect, Status::Ok, Duration::ZERO, 2);
+    theirs.record(Operation::Reserve, Status::Ok, Duration::ZERO, 100);
+    ours.reservations_expired.increment(3);
+    theirs.reservations_expired.increment(7);
+    metrics.clients.increment(2.0);
+    metrics.clients_total.increment(9);
+    metrics.pinned_clients.increment(1.0);
+    for (kind, count) in [(ConnectionKind::Link, 2.0), (ConnectionKind::Pinned, 3.0), (ConnectionKind::Pool, 4.0)] {
+        metrics.upstream_connections[kind].set(count);
+    }
+    [3.0, 4.0].into_iter().for_each(|operations| metrics.batch_operations.record(operations));
+    metrics.retries.increment(6);
+    metrics.upstream_up.set(1.0);
+    metrics.queue_operations.set(8.0);
+    let figures = metrics.clone().figures("ours");
+    let of = |wanted: Operation| figures.operations.iter().find(|(operation, _)| *operation == wanted).unwrap().1;
+    assert_eq!(of(Operation::Reserve), Ended { ok: 5, refused: 3, uncertain: 4 });
+    assert_eq!((of(Operation::Protect).ok, of(Operation::Unprotect).ok, of(Operation::Commit).ok), (1, 2, 0));
+    assert_eq!((figures.clients, figures.pinned_clients, figures.reservations_expired), (2, 1, 3));
+    assert_eq!((figures.links, figures.pinned, figures.pool), (2, 3, 4));
+    assert_eq!((figures.batches, figures.batch_operations, figures.operations_per_batch()), (2, 7, 3.5));
+    assert_eq!((figures.retries, figures.queue_operations, figures.upstream_up), (6, 8, true));
+}
+
+#[test]
 fn two_sidecars_in_one_process_count_apart() {
     let (one, other) = (Metrics::new().unwrap(), Metrics::new().unwrap());
     one.retries.increment(1);

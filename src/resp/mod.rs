@@ -5,6 +5,7 @@
 //! - [`request`]: client → sidecar. [`RequestScanner`] finds whole frames and borrows their arguments.
 //! - [`reply`]: upstream → sidecar. [`ReplyScanner`] finds where replies end, [`decode_reply`] reads one whole.
 //! - [`mod@write`]: replies and requests of the sidecar's own.
+//! - [`splice`]: a whole reply with more in it.
 //! - [`queue`]: the order of one client's replies.
 //! - [`inline`]: the telnet form of a request. [`limits`]: every bound, and where it comes from.
 
@@ -14,6 +15,7 @@ mod number;
 pub mod queue;
 pub mod reply;
 pub mod request;
+pub mod splice;
 pub mod write;
 
 pub use queue::{ReplyQueue, Ticket};

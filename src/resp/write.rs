@@ -74,6 +74,14 @@ pub fn map_header(out: &mut BytesMut, proto: Proto, n_pairs: usize) {
     }
 }
 
+/// `~n`, in RESP2 an array; the n values are for the caller to write.
+pub fn set_header(out: &mut BytesMut, proto: Proto, n: usize) {
+    match proto {
+        Proto::Resp2 => header(out, b'*', n),
+        Proto::Resp3 => header(out, b'~', n),
+    }
+}
+
 /// `>n`, in RESP2 an array; the n values are for the caller to write.
 pub fn push_header(out: &mut BytesMut, proto: Proto, n: usize) {
     match proto {
@@ -96,7 +104,7 @@ pub fn request(out: &mut BytesMut, args: &[&[u8]]) {
 /// A type byte, 20 digits and a line end: no header is longer.
 const HEADER_BYTES: usize = 23;
 
-fn header(out: &mut BytesMut, kind: u8, n: impl itoa::Integer) {
+pub(super) fn header(out: &mut BytesMut, kind: u8, n: impl itoa::Integer) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(n).as_bytes();
     out.reserve(digits.len() + 3);
@@ -148,6 +156,8 @@ mod tests {
             (written(|out| array_header(out, 0)), "*0\r\n"),
             (written(|out| map_header(out, Resp2, 3)), "*6\r\n"),
             (written(|out| map_header(out, Resp3, 3)), "%3\r\n"),
+            (written(|out| set_header(out, Resp2, 3)), "*3\r\n"),
+            (written(|out| set_header(out, Resp3, 3)), "~3\r\n"),
             (written(|out| push_header(out, Resp2, 3)), "*3\r\n"),
             (written(|out| push_header(out, Resp3, 3)), ">3\r\n"),
             (written(|out| request(out, &[b"GET", b""])), "*2\r\n$3\r\nGET\r\n$0\r\n\r\n"),

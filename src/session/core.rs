@@ -45,6 +45,8 @@ pub struct SessionContext {
     pub links: Rc<Links>,
     /// Way of the inventory.
     pub batcher: Rc<Batcher>,
+    /// How many workers there are, this one among them.
+    pub workers: usize,
     /// What is known of the upstream.
     pub knowledge: Arc<Knowledge>,
     /// All clients, those of other workers too.

@@ -78,6 +78,8 @@ impl Core {
     fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>) -> Step {
         match route(args, &self.context.knowledge.commands.load()) {
             Route::Inventory => self.inventory(args, self.client.greeting.proto),
+            // Also where no connection can be had.
+            Route::Local(Local::Info) => self.answer(Local::Info, args),
             _ if self.context.tenant.pin_always => self.pin_and_dispatch(frame, args, PinReason::Always),
             Route::Local(local) => self.answer_shared(cx, local, frame, args),
             // What the upstream lets wait would hold up all who share its link, CLIENT UNPAUSE too.

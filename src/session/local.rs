@@ -46,6 +46,7 @@ impl Core {
                 write::simple(&mut out, "OK");
             }
             Local::ClientSetName => write::error(&mut out, BAD_NAME),
+            Local::Info => return Some(self.own_info()),
             Local::Select | Local::Hello | Local::Auth | Local::Reset | Local::ClientReply => return None,
         }
         Some(out)

@@ -8,6 +8,7 @@ mod client_rows;
 pub mod clients;
 mod core;
 mod dispatch;
+mod introspection;
 mod local;
 mod pinned;
 mod rewritten;

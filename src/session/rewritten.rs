@@ -4,6 +4,7 @@
 use super::client_rows::{self, Asking, Filter, number};
 use super::clients::{ClientEntry, Clients};
 use super::core::Core;
+use super::introspection;
 use crate::command::{Args, Rewritten};
 use crate::resp::{Proto, decode_reply, write};
 use crate::upstream::link::state::Rewrite;
@@ -19,7 +20,7 @@ pub(super) const NOBODY: u64 = i64::MAX as u64;
 pub(super) type Rewriting = (Option<BytesMut>, Rewrite);
 
 impl Core {
-    /// None: the request as it is, and the reply too, which is an error.
+    /// None: the request as it is, and the reply too: an error, or nothing of the sidecar's is in it.
     pub(super) fn rewriting(&self, which: Rewritten, frame: &[u8], args: &Args<'_>) -> Option<Rewriting> {
         let clients = Arc::clone(&self.context.clients);
         let (me, default_user) = (Arc::clone(&self.entry), self.context.default_user.clone());
@@ -37,6 +38,8 @@ impl Core {
                 };
                 Some((None, rewrite(rewritten)))
             }
+            Rewritten::Command(about) => introspection::command(about, args),
+            Rewritten::Info { own } => Some(self.info(own)),
             Rewritten::ClientInfo => {
                 let own = self.pin.is_some();
                 let rewritten = move |reply: &[u8], proto| {
@@ -96,7 +99,7 @@ impl Core {
     }
 }
 
-fn rewrite(rewrite: impl FnOnce(&[u8], Proto) -> BytesMut + 'static) -> Rewrite {
+pub(super) fn rewrite(rewrite: impl FnOnce(&[u8], Proto) -> BytesMut + 'static) -> Rewrite {
     Box::new(rewrite)
 }
 

@@ -1,6 +1,6 @@
 //! `INV.ADDSTOCK`: more, or less of what is available.
 
-use super::{Command, Context, Request, grammar};
+use super::{Command, Context, Keys, Request, Which, grammar};
 use crate::command::Args;
 use crate::inventory::id::{cell_of, token};
 use crate::inventory::number::{STOCK_MAX, signed};
@@ -14,6 +14,9 @@ pub static COMMAND: Command = Command {
     arity: -3,
     grammar: "sku delta [ID operation-id]",
     summary: "Adds, or takes from what is available; with an ID it happens once. What is available now.",
+    since: "0.1.0",
+    flags: &["write", "denyoom", "noscript", "fast"],
+    keys: Some(Keys { which: Which::First, flags: &["RW", "access", "update"] }),
     parse,
 };
 

@@ -13,6 +13,9 @@ pub static COMMAND: Command = Command {
     arity: -2,
     grammar: "id [REF reference]",
     summary: "Sells what the reservation holds, once; again with the same REF it is the same order. OK.",
+    since: "0.1.0",
+    flags: &["write", "denyoom", "noscript", "fast"],
+    keys: None,
     parse,
 };
 

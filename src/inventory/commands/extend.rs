@@ -13,6 +13,9 @@ pub static COMMAND: Command = Command {
     arity: 4,
     grammar: "id EX seconds | PX milliseconds",
     summary: "Sets the expiry to so long from now, at most reservation_ttl_max from the making. Unix ms at which it now expires.",
+    since: "0.1.0",
+    flags: &["write", "denyoom", "noscript", "fast"],
+    keys: None,
     parse,
 };
 

@@ -12,6 +12,9 @@ pub static COMMAND: Command = Command {
     arity: 2,
     grammar: "id",
     summary: "id, sku, quantity, state (open, committed, rolledback, expired), expires_ms, customer, reference; or null.",
+    since: "0.1.0",
+    flags: &["readonly", "noscript", "fast"],
+    keys: None,
     parse,
 };
 

@@ -9,6 +9,9 @@ pub static COMMAND: Command = Command {
     arity: 1,
     grammar: "",
     summary: "This help.",
+    since: "0.1.0",
+    flags: &["noscript", "loading", "stale"],
+    keys: None,
     parse: |_, _| Ok(Request::Answer(Outcome::Lines(lines()))),
 };
 

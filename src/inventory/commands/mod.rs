@@ -53,8 +53,43 @@ pub struct Command {
     pub grammar: &'static str,
     /// One line for a person.
     pub summary: &'static str,
+    /// The release that brought it.
+    pub since: &'static str,
+    /// What it does, in the words of Redis's COMMAND. `denyoom`: it makes the upstream hold more; `fast`: its cost does not
+    /// grow with the inventory; `noscript`: the upstream does not know it.
+    pub flags: &'static [&'static str],
+    /// Which of its arguments are SKUs, where it has any.
+    pub keys: Option<Keys>,
     /// Reads the arguments, whose number is right.
     pub parse: fn(&Args<'_>, &Context<'_>) -> Result<Request, Refusal>,
+}
+
+/// The arguments that are keys.
+pub struct Keys {
+    /// Where they stand.
+    pub which: Which,
+    /// What is done to them, in the words of Redis's key specifications.
+    pub flags: &'static [&'static str],
+}
+
+/// Where a command's SKUs stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The first argument.
+    First,
+    /// All of them.
+    All,
+}
+
+impl Command {
+    /// Can it be so many arguments, the name among them?
+    #[must_use]
+    pub fn takes(&self, len: usize) -> bool {
+        match self.arity {
+            exact if exact >= 0 => len == exact as usize,
+            least => len >= least.unsigned_abs() as usize,
+        }
+    }
 }
 
 /// All of them, in the order in which HELP shows them.
@@ -90,11 +125,7 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
 pub fn parse(args: &Args<'_>, context: &Context<'_>) -> (Option<Operation>, Result<Request, Refusal>) {
     let name = args.get(0).unwrap_or_default();
     let Some(command) = find(name) else { return (None, Err(unknown(name, args))) };
-    let arity_fits = match command.arity {
-        exact if exact >= 0 => args.len() == exact as usize,
-        least => args.len() >= least.unsigned_abs() as usize,
-    };
-    if !arity_fits {
+    if !command.takes(args.len()) {
         let name = command.name.to_ascii_lowercase();
         return (command.operation, Err(Refusal::err(format!("wrong number of arguments for '{name}' command"))));
     }

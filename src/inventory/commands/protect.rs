@@ -1,6 +1,6 @@
 //! `INV.PROTECT` and `INV.UNPROTECT`: a mark on SKUs, with stock or without.
 
-use super::{Command, Context, Request, grammar};
+use super::{Command, Context, Keys, Request, Which, grammar};
 use crate::command::Args;
 use crate::inventory::id::token;
 use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation};
@@ -13,6 +13,9 @@ pub static PROTECT: Command = Command {
     arity: -2,
     grammar: "sku [sku ...]",
     summary: "Marks SKUs as protected. How many changed.",
+    since: "0.1.0",
+    flags: &["write", "denyoom", "noscript", "fast"],
+    keys: Some(Keys { which: Which::All, flags: &["RW", "insert"] }),
     parse: |args, context| mark(args, context, true),
 };
 
@@ -22,6 +25,9 @@ pub static UNPROTECT: Command = Command {
     arity: -2,
     grammar: "sku [sku ...]",
     summary: "Takes the mark away. How many changed.",
+    since: "0.1.0",
+    flags: &["write", "noscript", "fast"],
+    keys: Some(Keys { which: Which::All, flags: &["RW", "delete"] }),
     parse: |args, context| mark(args, context, false),
 };
 

@@ -18,6 +18,9 @@ pub static COMMAND: Command = Command {
     arity: -1,
     grammar: "[COUNT n]",
     summary: "Gives back the stock of at most n (default 1000, at most 5000 a call) expired reservations. How many there were.",
+    since: "0.1.0",
+    flags: &["write", "noscript"],
+    keys: None,
     parse,
 };
 

@@ -1,6 +1,6 @@
 //! `INV.RESERVE`: takes stock for a while.
 
-use super::{Command, Context, Request, grammar};
+use super::{Command, Context, Keys, Request, Which, grammar};
 use crate::command::Args;
 use crate::inventory::id::{cell_of, join, token};
 use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation};
@@ -13,6 +13,9 @@ pub static COMMAND: Command = Command {
     arity: -3,
     grammar: "sku quantity [EX seconds | PX milliseconds] [ID id]",
     summary: "Takes the quantity from what is available, or fails and takes nothing. The reservation's id.",
+    since: "0.1.0",
+    flags: &["write", "denyoom", "noscript", "fast"],
+    keys: Some(Keys { which: Which::First, flags: &["RW", "access", "update"] }),
     parse,
 };
 

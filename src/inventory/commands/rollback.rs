@@ -12,6 +12,9 @@ pub static COMMAND: Command = Command {
     arity: 2,
     grammar: "id",
     summary: "Gives back what the reservation holds; again, or after it expired, nothing more. OK.",
+    since: "0.1.0",
+    flags: &["write", "noscript", "fast"],
+    keys: None,
     parse,
 };
 

@@ -1,6 +1,6 @@
 //! `INV.SETSTOCK`: what is on hand, open reservations among it.
 
-use super::{Command, Context, Request, grammar};
+use super::{Command, Context, Keys, Request, Which, grammar};
 use crate::command::Args;
 use crate::inventory::id::{cell_of, token};
 use crate::inventory::number::{STOCK_MAX, unsigned};
@@ -14,6 +14,9 @@ pub static COMMAND: Command = Command {
     arity: -3,
     grammar: "sku quantity [NX | XX] [FORCE]",
     summary: "Sets what is on hand (available + reserved); below what is reserved only with FORCE. OK, or null where NX or XX is not met.",
+    since: "0.1.0",
+    flags: &["write", "denyoom", "noscript", "fast"],
+    keys: Some(Keys { which: Which::First, flags: &["RW", "update"] }),
     parse,
 };
 

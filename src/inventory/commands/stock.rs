@@ -1,6 +1,6 @@
 //! `INV.STOCK`: what there is.
 
-use super::{Command, Context, Request, grammar};
+use super::{Command, Context, Keys, Request, Which, grammar};
 use crate::command::Args;
 use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation};
 use crate::inventory::reply::Refusal;
@@ -12,6 +12,9 @@ pub static COMMAND: Command = Command {
     arity: -2,
     grammar: "sku [sku ...]",
     summary: "For each: sku, total, available, reserved, committed, protected, limit; or null. One SKU: the map itself.",
+    since: "0.1.0",
+    flags: &["readonly", "noscript", "fast"],
+    keys: Some(Keys { which: Which::All, flags: &["RO", "access"] }),
     parse,
 };
 

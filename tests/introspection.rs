@@ -1,0 +1,623 @@
+//! COMMAND tells of the inventory's commands as the engine tells of its own, and INFO of the sidecar's figures.
+//!
+//! What is expected is taken from the engine itself wherever it has something alike, so that this holds for each of them.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use common::resp::{decode, encode};
+use common::{Conn, Redis, Reply, SOON, Sidecar, show, until, words};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+/// Names in small letters and grammars, as INV.HELP has them.
+fn commands(conn: &mut Conn) -> Vec<(String, String)> {
+    let help = conn.call("INV.HELP");
+    let lines = help.items().iter().map(Reply::text).filter(|line| line.starts_with("INV.") && !line.contains('<'));
+    let pair = |line: String| {
+        let (name, grammar) = line.split_once(' ').unwrap_or((&line, ""));
+        (name.to_ascii_lowercase(), grammar.to_owned())
+    };
+    let commands: Vec<_> = lines.map(pair).collect();
+    assert!(commands.len() >= 13, "{commands:?}");
+    commands
+}
+
+fn names(conn: &mut Conn) -> Vec<String> {
+    commands(conn).into_iter().map(|(name, _)| name).collect()
+}
+
+fn open(addr: &str, protocol: u8) -> Conn {
+    if protocol == 3 { Conn::open3(addr) } else { Conn::open(addr) }
+}
+
+fn raw(conn: &mut Conn, line: &str) -> Vec<u8> {
+    conn.send_args(&words(line));
+    conn.raw()
+}
+
+/// The number in the first line, and what is behind it.
+fn header(reply: &[u8]) -> (usize, &[u8]) {
+    let end = reply.windows(2).position(|pair| pair == b"\r\n").expect("a line");
+    (std::str::from_utf8(&reply[1..end]).expect("text").parse().expect("a number"), &reply[end + 2..])
+}
+
+/// The values that `bytes` are.
+fn values(mut bytes: &[u8]) -> Vec<Reply> {
+    let mut values = Vec::new();
+    while !bytes.is_empty() {
+        let (value, rest) = decode(bytes);
+        values.push(value);
+        bytes = rest;
+    }
+    values
+}
+
+/// What the sidecar has behind the engine's own values, which must be there byte for byte. The order of a table that the
+/// engine is moving changes between two requests, so both are asked until they agree.
+fn added(direct: &mut Conn, through: &mut Conn, line: &str) -> Vec<Reply> {
+    until("the engine's own part is the same, byte for byte", SOON, || {
+        let (theirs, ours) = (raw(direct, line), raw(through, line));
+        assert_eq!(theirs[0], ours[0], "{line}: {} {}", show(&theirs), show(&ours));
+        let ((their_count, their_values), (our_count, our_values)) = (header(&theirs), header(&ours));
+        let added = values(our_values.strip_prefix(their_values)?);
+        let each = if theirs[0] == b'%' { 2 } else { 1 };
+        assert_eq!(our_count, their_count + added.len() / each, "{line}");
+        Some(added)
+    })
+}
+
+/// The type byte of a value, and of those in it where they are all of one.
+fn kind(value: &Reply) -> &'static str {
+    match value {
+        Reply::Simple(_) => "+",
+        Reply::Int(_) => ":",
+        Reply::Bulk(_) => "$",
+        Reply::Array(_) => "*",
+        Reply::Set(_) => "~",
+        Reply::Map(_) => "%",
+        other => panic!("no part of an entry: {other:?}"),
+    }
+}
+
+#[test]
+fn command_has_all_commands_in_entries_of_the_engines_own_form() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for protocol in [2, 3] {
+        let (mut direct, mut through) = (open(&redis.addr(), protocol), open(&sidecar.listen, protocol));
+        let entries = added(&mut direct, &mut through, "COMMAND");
+        let names = names(&mut through);
+        let named: Vec<String> = entries.iter().map(|entry| entry.items()[0].text()).collect();
+        assert_eq!(named, names);
+        let like = direct.call("COMMAND INFO get mget incrby time");
+        let [get, mget, incrby, time] = like.items() else { panic!("{like:?}") };
+        for entry in &entries {
+            let kinds = |entry: &Reply| entry.items().iter().map(kind).collect::<Vec<_>>();
+            assert_eq!(kinds(entry), kinds(get), "RESP{protocol} {entry:?}");
+            for words in [2, 6] {
+                assert!(entry.items()[words].items().iter().all(|word| kind(word) == "+"), "{entry:?}");
+            }
+        }
+        let entry = |name: &str| &entries[names.iter().position(|known| known == name).expect("known")].items()[1..];
+        // Arity, flags, keys, categories: as for a command that does the same to as many keys.
+        let (stock, reserve, help) = (entry("inv.stock"), entry("inv.reserve"), entry("inv.help"));
+        assert_eq!((&stock[0], &stock[2..5]), (&mget.items()[1], &mget.items()[3..6]));
+        assert_eq!(&reserve[2..5], &incrby.items()[3..6]);
+        assert_eq!((&help[0], &help[2..5]), (&Reply::Int(1), &time.items()[3..6]));
+        let words = |value: &Reply| value.items().iter().map(Reply::text).collect::<Vec<_>>();
+        assert_eq!((words(&reserve[1]), words(&reserve[5])), {
+            let list = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (list(&["write", "denyoom", "noscript", "fast"]), list(&["@write", "@fast"]))
+        });
+        if let Some(specs) = mget.items().get(8) {
+            assert_eq!((&stock[7], &reserve[7], &help[7]), (specs, &incrby.items()[8], &time.items()[8]));
+            assert_eq!(reserve[8], incrby.items()[9], "no subcommands");
+        }
+    }
+}
+
+#[test]
+fn command_info_has_each_name_in_its_place_and_count_counts_all() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for protocol in [2, 3] {
+        let (mut direct, mut through) = (open(&redis.addr(), protocol), open(&sidecar.listen, protocol));
+        let entries = added(&mut direct, &mut through, "COMMAND");
+        let names = names(&mut through);
+        let place = |name: &str| names.iter().position(|known| known == name).expect("known");
+        let info = through.call("COMMAND INFO get INV.Reserve nope inv.stock time inv.nope");
+        let theirs = direct.call("COMMAND INFO get nope time inv.nope");
+        let [get, reserve, nope, stock, time, other] = info.items() else { panic!("{info:?}") };
+        assert_eq!([get, nope, time, other].map(Clone::clone).as_slice(), theirs.items());
+        assert!(nope.is_nil() && (reserve, stock) == (&entries[place("inv.reserve")], &entries[place("inv.stock")]));
+        let alone = through.call("COMMAND INFO inv.reap");
+        assert_eq!(alone.items(), [entries[place("inv.reap")].clone()]);
+        // Before 7.0 this is no entry at all.
+        let all = added(&mut direct, &mut through, "COMMAND INFO");
+        let none = direct.call("COMMAND INFO").items().is_empty();
+        assert_eq!(all, if none { vec![] } else { entries });
+        let count = direct.call("COMMAND COUNT").int() + names.len() as i64;
+        assert_eq!(through.call("command count"), Reply::Int(count));
+    }
+}
+
+/// Does the engine know COMMAND DOCS and LIST?
+fn is_new(redis: &Redis) -> bool {
+    !matches!(redis.conn().call("COMMAND DOCS get"), Reply::Error(_))
+}
+
+#[test]
+fn command_list_names_what_its_filter_lets_through() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let (mut direct, mut through) = (redis.conn(), sidecar.conn());
+    let names = names(&mut through);
+    if !is_new(&redis) {
+        assert_eq!(raw(&mut through, "COMMAND LIST"), raw(&mut direct, "COMMAND LIST"));
+        return;
+    }
+    let mut listed = |line: &str| -> Vec<String> {
+        added(&mut direct, &mut through, &format!("COMMAND LIST {line}")).iter().map(Reply::text).collect()
+    };
+    assert_eq!(listed(""), names);
+    assert_eq!(listed("FILTERBY ACLCAT READ"), ["inv.get", "inv.stock", "inv.isprotected"]);
+    assert_eq!(listed("filterby aclcat slow"), ["inv.reap", "inv.help"]);
+    for none in ["ACLCAT string", "ACLCAT @read", "ACLCAT nonsense", "MODULE inventory", "PATTERN get"] {
+        assert_eq!(listed(&format!("FILTERBY {none}")), [""; 0], "{none}");
+    }
+    assert_eq!(listed("FILTERBY PATTERN INV.*SERVE"), ["inv.reserve"], "case does not matter");
+    // The engine's own patterns decide: over keys of these names.
+    names.iter().for_each(|name| redis.conn().call(&format!("SET {name} x")).expect_ok());
+    let mut dice = common::Dice::new(7);
+    let pieces =
+        ["inv.", "*", "?", "e", "s", "t", "[", "]", "^", "-", "a", "\\", "o", "[^r-t]", "[a-s]", "re", "stock", "**"];
+    let mut patterns: Vec<String> =
+        ["*", "inv.*", "*e*e*", "inv.?et", "inv.[f-h]*", "inv.[^g]*t*"].map(str::to_owned).into();
+    for _ in 0..400 {
+        let piece = |dice: &mut common::Dice| pieces[dice.below(pieces.len() as u64) as usize];
+        let middle: String = (0..=dice.below(6)).map(|_| piece(&mut dice)).collect();
+        patterns.push(format!(
+            "{}{middle}{}",
+            ["", "*", "inv."][dice.below(3) as usize],
+            ["", "*"][dice.below(2) as usize]
+        ));
+    }
+    let mut matched = 0;
+    for pattern in patterns {
+        let keys = redis.conn().call(&format!("KEYS {pattern}"));
+        let keys: Vec<String> = keys.items().iter().map(Reply::text).collect();
+        let expected: Vec<String> = names.iter().filter(|name| keys.contains(name)).cloned().collect();
+        assert_eq!(listed(&format!("FILTERBY PATTERN {pattern}")), expected, "{pattern}");
+        matched += usize::from(!expected.is_empty());
+    }
+    assert!(matched > 30, "{matched} patterns match something");
+}
+
+/// A grammar out of the arguments of COMMAND DOCS.
+fn grammar(arguments: &[Reply], by: &str) -> String {
+    let one = |argument: &Reply| {
+        let pairs = match argument {
+            Reply::Map(pairs) => pairs.clone(),
+            flat => flat.items().chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+        };
+        let get = |name: &str| pairs.iter().find(|(key, _)| key.text() == name).map(|(_, value)| value.clone());
+        let text = |name: &str| get(name).map(|value| value.text()).unwrap_or_default();
+        let flags: Vec<String> =
+            get("flags").map(|flags| flags.items().iter().map(Reply::text).collect()).unwrap_or_default();
+        let mut shown = match text("type").as_str() {
+            "pure-token" => text("token"),
+            "oneof" => grammar(get("arguments").expect("parts").items(), " | "),
+            "key" | "integer" | "string" => format!("{} {}", text("token"), text("name")).trim_start().to_owned(),
+            other => panic!("{other}"),
+        };
+        if text("type") == "key" {
+            assert_eq!((get("key_spec_index"), text("name").as_str()), (Some(Reply::Int(0)), "sku"));
+        }
+        if flags.contains(&"multiple".to_owned()) {
+            shown = format!("{shown} [{shown} ...]");
+        }
+        if flags.contains(&"optional".to_owned()) { format!("[{shown}]") } else { shown }
+    };
+    arguments.iter().map(one).collect::<Vec<_>>().join(by)
+}
+
+#[test]
+fn command_docs_says_what_help_says() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for protocol in [2, 3] {
+        let (mut direct, mut through) = (open(&redis.addr(), protocol), open(&sidecar.listen, protocol));
+        let lines = ["COMMAND DOCS", "COMMAND DOCS get INV.Stock nope inv.nope", "COMMAND DOCS inv.get inv.reap"];
+        if !is_new(&redis) {
+            lines.iter().for_each(|line| assert_eq!(raw(&mut through, line), raw(&mut direct, line)));
+            continue;
+        }
+        let commands = commands(&mut through);
+        let docs = added(&mut direct, &mut through, lines[0]);
+        assert_eq!(docs.len(), commands.len() * 2);
+        for (pair, (name, wanted)) in docs.chunks(2).zip(&commands) {
+            assert_eq!(pair[0].text(), *name);
+            assert_eq!(pair[1].field("group"), Reply::bulk("inventory"));
+            assert!(pair[1].field("summary").text().len() > 5 && pair[1].field("since").text().contains('.'));
+            if wanted.is_empty() {
+                continue;
+            }
+            assert_eq!(grammar(pair[1].field("arguments").items(), " "), *wanted, "{name}");
+        }
+        assert_eq!(added(&mut direct, &mut through, lines[1]), docs_of(&docs, &["inv.stock"]));
+        assert_eq!(added(&mut direct, &mut through, lines[2]), docs_of(&docs, &["inv.get", "inv.reap"]));
+        // The same kinds as the engine's own.
+        let get = |conn: &mut Conn, name: &str| conn.call(&format!("COMMAND DOCS {name}")).field(name);
+        let (theirs, ours) = (get(&mut direct, "set"), get(&mut through, "inv.setstock"));
+        assert_eq!(kind(&theirs), kind(&ours));
+        let (theirs, ours) = (theirs.field("arguments"), ours.field("arguments"));
+        assert_eq!((kind(&theirs), kind(&theirs.items()[0])), (kind(&ours), kind(&ours.items()[0])));
+        let (theirs, ours) = (theirs.items()[2].field("flags"), ours.items()[2].field("flags"));
+        assert_eq!(theirs, ours, "[NX | XX] of both");
+    }
+}
+
+fn docs_of(docs: &[Reply], names: &[&str]) -> Vec<Reply> {
+    docs.chunks(2).filter(|pair| names.contains(&pair[0].text().as_str())).flatten().cloned().collect()
+}
+
+/// Requests, and others that the engine itself has the same answer to.
+const KEYS: &[(&str, &str)] = &[
+    ("GETKEYS INV.RESERVE a 1 ID x", "GETKEYS incrby a 1"),
+    ("GETKEYS inv.setstock a 1", "GETKEYS incrby a 1"),
+    ("GETKEYS INV.ADDSTOCK a 1", "GETKEYS incrby a 1"),
+    ("GETKEYS INV.STOCK a", "GETKEYS mget a"),
+    ("GETKEYS INV.STOCK a b a", "GETKEYS mget a b a"),
+    ("GETKEYS INV.ISPROTECTED a b", "GETKEYS mget a b"),
+    ("GETKEYS INV.PROTECT a b", "GETKEYS mget a b"),
+    ("GETKEYS INV.UNPROTECT a b", "GETKEYS mget a b"),
+    ("GETKEYS INV.COMMIT x", "GETKEYS ping x"),
+    ("GETKEYS INV.COMMIT x REF y", "GETKEYS ping x REF y"),
+    ("GETKEYS INV.ROLLBACK x", "GETKEYS ping x"),
+    ("GETKEYS INV.EXTEND x EX 1", "GETKEYS ping x EX 1"),
+    ("GETKEYS INV.GET", "GETKEYS ping"),
+    ("GETKEYS INV.REAP", "GETKEYS ping"),
+    ("GETKEYS INV.HELP x y", "GETKEYS ping x y"),
+    ("GETKEYS INV.RESERVE", "GETKEYS get"),
+    ("GETKEYS INV.RESERVE a", "GETKEYS get a b"),
+    ("GETKEYS INV.STOCK", "GETKEYS get"),
+    ("GETKEYS INV.NOPE a", "GETKEYS nope a"),
+    ("GETKEYSANDFLAGS INV.RESERVE a 1", "GETKEYSANDFLAGS incrby a 1"),
+    ("GETKEYSANDFLAGS INV.STOCK a b", "GETKEYSANDFLAGS mget a b"),
+    ("GETKEYSANDFLAGS INV.GET x", "GETKEYSANDFLAGS ping x"),
+    ("GETKEYSANDFLAGS INV.PROTECT", "GETKEYSANDFLAGS get"),
+    ("GETKEYSANDFLAGS INV.NOPE a", "GETKEYSANDFLAGS nope a"),
+];
+
+#[test]
+fn the_keys_of_an_inventory_command_are_its_skus() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for protocol in [2, 3] {
+        let (mut direct, mut through) = (open(&redis.addr(), protocol), open(&sidecar.listen, protocol));
+        for (ours, alike) in KEYS {
+            let (ours, alike) =
+                (raw(&mut through, &format!("COMMAND {ours}")), raw(&mut direct, &format!("COMMAND {alike}")));
+            assert!(ours == alike, "RESP{protocol} {alike:?}: {}, {}", show(&ours), show(&alike));
+        }
+        let keys = through.call("COMMAND GETKEYS INV.STOCK a b");
+        assert_eq!(keys, Reply::Array(vec![Reply::bulk("a"), Reply::bulk("b")]));
+    }
+}
+
+/// One of each kind, and what is no question at all.
+const ASKED: &[&str] = &[
+    "COMMAND",
+    "COMMAND COUNT",
+    "COMMAND LIST",
+    "COMMAND LIST FILTERBY PATTERN inv.*",
+    "COMMAND INFO",
+    "COMMAND INFO inv.get nope",
+    "COMMAND DOCS",
+    "COMMAND DOCS inv.get",
+    "COMMAND GETKEYS inv.stock a b",
+    "COMMAND GETKEYS inv.get a",
+    "COMMAND GETKEYSANDFLAGS inv.stock a b",
+];
+
+#[test]
+fn what_the_engine_refuses_stays_refused_in_its_words() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let malformed = [
+        "COMMAND COUNT x",
+        "COMMAND LIST x",
+        "COMMAND LIST FILTERBY PATTERN",
+        "COMMAND LIST FILTERBY NOPE x",
+        "COMMAND LIST FILTERBY PATTERN inv.* x",
+        "COMMAND GETKEYS",
+        "COMMAND GETKEYSANDFLAGS",
+        "COMMAND NOPE",
+        "COMMAND DOCS nope",
+        "COMMAND INFO nope",
+    ];
+    redis.conn().call("ACL SETUSER some on >pass ~* +@all -command -info").expect_ok();
+    let infos = ["INFO", "INFO all", "INFO everything", "INFO server inventory"];
+    for protocol in [2, 3] {
+        let (mut direct, mut through) = (open(&redis.addr(), protocol), open(&sidecar.listen, protocol));
+        for line in malformed {
+            assert_eq!(raw(&mut through, line), raw(&mut direct, line), "RESP{protocol} {line}");
+        }
+        for conn in [&mut direct, &mut through] {
+            conn.call("AUTH some pass").expect_ok();
+        }
+        for line in ASKED.iter().chain(&infos) {
+            let (ours, theirs) = (raw(&mut through, line), raw(&mut direct, line));
+            assert!(ours == theirs && ours[0] == b'-', "RESP{protocol} {line}: {}, {}", show(&ours), show(&theirs));
+        }
+    }
+}
+
+#[test]
+fn the_answers_are_the_same_inside_a_transaction_and_on_an_own_connection() {
+    let redis = Redis::start();
+    let shared = Sidecar::start(&redis.url(), &[]);
+    let pinned = Sidecar::start(&redis.url(), &["session.pin=always"]);
+    for protocol in [2, 3] {
+        for line in ASKED {
+            until("the engine's table is at rest, and all answers are the same", SOON, || {
+                let outside = open(&shared.listen, protocol).call(line);
+                let own = open(&pinned.listen, protocol).call(line);
+                let mut inside = Vec::new();
+                for sidecar in [&shared, &pinned] {
+                    let mut conn = open(&sidecar.listen, protocol);
+                    let replies = conn.pipeline(&["MULTI", "SET k v", line, "GET k", "EXEC"].map(words));
+                    assert_eq!(replies[2], Reply::Simple("QUEUED".into()), "{line}");
+                    let [set, answer, get] = replies[4].items() else { panic!("{line}: {:?}", replies[4]) };
+                    assert_eq!((set, get), (&Reply::ok(), &Reply::bulk("v")), "{line}");
+                    inside.push(answer.clone());
+                }
+                (own == outside && inside.iter().all(|answer| *answer == outside)).then_some(())
+            });
+        }
+    }
+}
+
+/// The fields of the sidecar's section, which is the last one.
+fn figures(info: &Reply) -> Vec<(String, String)> {
+    let text = info.text();
+    let (before, section) = text.split_once("# Inventory\r\n").unwrap_or_else(|| panic!("no section in {text}"));
+    assert!(before.is_empty() || before == "txt:" || before.ends_with("\r\n\r\n"), "{before:?}");
+    assert!(section.ends_with("\r\n") && !section.contains('#'), "{section:?}");
+    let field = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    section.lines().map(|line| field(line).unwrap_or_else(|| panic!("{line:?}"))).collect()
+}
+
+#[track_caller]
+fn figure(info: &Reply, name: &str) -> String {
+    let name = format!("inventory_{name}");
+    let figures = figures(info);
+    figures.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name} in {figures:?}")).1.clone()
+}
+
+#[test]
+fn info_inventory_tells_the_figures_of_all_workers() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["sidecar.workers=2", "inventory.namespace=shop", "inventory.cells=3"]);
+    let (mut one, mut two, mut three) = (sidecar.conn(), sidecar.conn(), sidecar.conn3());
+    one.call("INV.SETSTOCK tee 5").expect_ok();
+    for quantity in [2, 9] {
+        one.call(&format!("INV.RESERVE tee {quantity}"));
+        two.call(&format!("INV.RESERVE tee {quantity}"));
+    }
+    two.call("INV.RESERVE tee 9").expect_error("INSUFFICIENTSTOCK");
+    three.call("WATCH k").expect_ok();
+    let info = until("all is counted", SOON, || {
+        let info = one.call("INFO inventory");
+        let counted = figure(&info, "operation_reserve") == "ok=2,refused=3,uncertain=0";
+        (counted && figure(&info, "pinned_clients") == "1").then_some(info)
+    });
+    for (name, value) in [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("namespace", "shop"),
+        ("cells", "3"),
+        ("workers", "2"),
+        ("clients", "3"),
+        ("upstream_up", "1"),
+        ("upstream_pinned", "1"),
+        ("operation_setstock", "ok=1,refused=0,uncertain=0"),
+        ("operation_commit", "ok=0,refused=0,uncertain=0"),
+        ("retries", "0"),
+    ] {
+        assert_eq!(figure(&info, name), value, "{name}");
+    }
+    assert!(figure(&info, "batches").parse::<u64>().expect("a number") >= 6);
+    assert!(figure(&info, "operations_per_batch").parse::<f64>().expect("a number") >= 1.0);
+    assert!(figure(&info, "uptime_in_seconds").parse::<u64>().is_ok());
+    // Each field once, and none that the engine has.
+    let names: Vec<String> = figures(&info).into_iter().map(|(name, _)| name).collect();
+    assert!(names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1), "{names:?}");
+    assert!(names.iter().all(|name| name.starts_with("inventory_")), "{names:?}");
+    // As text of its protocol, also from the other worker and inside a transaction.
+    assert!(raw(&mut one, "info INVENTORY").starts_with(b"$"));
+    assert!(raw(&mut three, "INFO inventory inventory").starts_with(b"="));
+    for conn in [&mut one, &mut three] {
+        let replies = conn.pipeline(&["MULTI", "INFO inventory", "INFO all", "EXEC"].map(words));
+        for info in replies[3].items() {
+            assert_eq!(figure(info, "clients"), "3");
+        }
+    }
+}
+
+#[test]
+fn info_of_everything_has_the_section_last_and_plain_info_has_it_not() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for protocol in [2, 3] {
+        let (mut direct, mut through) = (open(&redis.addr(), protocol), open(&sidecar.listen, protocol));
+        for line in ["INFO all", "INFO everything", "info Everything"] {
+            let info = through.call(line);
+            figures(&info);
+            assert!(info.text().contains("redis_version:") && info.text().contains("cmdstat_"), "{line}");
+        }
+        for line in ["INFO", "INFO default", "INFO server", "INFO modules", "INFO nope"] {
+            assert!(!through.call(line).text().contains("# Inventory"), "{line}");
+        }
+        // Engines before 7.0 take one section.
+        let theirs = direct.call("INFO cluster keyspace");
+        for line in ["INFO cluster inventory keyspace", "INFO inventory cluster keyspace INVENTORY"] {
+            let ours = through.call(line);
+            if let Reply::Error(_) = theirs {
+                assert_eq!(ours, theirs, "{line}");
+            } else {
+                figures(&ours);
+                assert!(ours.text().starts_with(&theirs.text()), "{ours:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn info_inventory_is_told_while_the_upstream_is_lost() {
+    for settings in [&[][..], &["session.pin=always"]] {
+        let mut redis = Redis::start();
+        let sidecar = Sidecar::start(&redis.url(), settings);
+        let mut conn = sidecar.conn();
+        redis.kill9();
+        let info = until("it is known to be lost", SOON, || {
+            let info = conn.call("INFO inventory");
+            (figure(&info, "upstream_up") == "0").then_some(info)
+        });
+        assert_eq!(figure(&info, "clients"), "1");
+    }
+}
+
+/// The client for a person, in a terminal of its own.
+struct Terminal {
+    child: Child,
+    keyboard: std::fs::File,
+    screen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    fn open(addr: &str) -> Self {
+        let there = |name: &str| {
+            std::env::var_os("PATH")
+                .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+        };
+        let program = if !there("redis-cli") && there("valkey-cli") { "valkey-cli" } else { "redis-cli" };
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal");
+        let name = ptsname(&keyboard, Vec::new()).expect("its name");
+        let size = Winsize { ws_row: 50, ws_col: 240, ws_xpixel: 0, ws_ypixel: 0 };
+        let line =
+            std::fs::File::options().read(true).write(true).open(name.to_str().expect("text")).expect("its line");
+        tcsetwinsize(&line, size).expect("its size");
+        let (host, port) = addr.rsplit_once(':').expect("host:port");
+        let again = || Stdio::from(line.try_clone().expect("its line"));
+        let child = Command::new(program)
+            .args(["-h", host, "-p", port])
+            .envs([("TERM", "xterm"), ("REDISCLI_HISTFILE", "/dev/null"), ("REDISCLI_RCFILE", "/dev/null")])
+            .envs([("VALKEYCLI_HISTFILE", "/dev/null"), ("VALKEYCLI_RCFILE", "/dev/null")])
+            .stdin(again())
+            .stdout(again())
+            .stderr(again())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}; `make server` installs it"));
+        let keyboard = std::fs::File::from(keyboard);
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let (mut from, to) = (keyboard.try_clone().expect("a terminal"), Arc::clone(&screen));
+        std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            // Ends with an error when nobody has the line any more.
+            while let Ok(count @ 1..) = from.read(&mut chunk) {
+                to.lock().expect("the screen").extend_from_slice(&chunk[..count]);
+            }
+        });
+        let terminal = Self { child, keyboard, screen };
+        terminal.wait_for(&format!("{addr}> "));
+        terminal
+    }
+
+    fn types(&mut self, text: &str) {
+        self.screen.lock().expect("the screen").clear();
+        self.keyboard.write_all(text.as_bytes()).expect("typed");
+    }
+
+    /// Until the screen shows that, as [`plain`] shows it.
+    fn wait_for(&self, wanted: &str) {
+        until(&format!("{wanted:?} on the screen"), SOON, || {
+            let screen = self.screen.lock().expect("the screen").clone();
+            plain(&String::from_utf8_lossy(&screen)).contains(&plain(wanted)).then_some(())
+        });
+    }
+}
+
+impl Drop for Terminal {
+    #[allow(clippy::print_stderr, reason = "what a failed test shows")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let screen = self.screen.lock().expect("the screen").clone();
+            eprintln!("--- the screen\n{}\n---", screen.escape_ascii());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Without what sets colours and moves the cursor, and with blanks around `|` nowhere.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text.chars();
+    while let Some(char) = rest.next() {
+        if char == '\x1b' {
+            // `ESC [ numbers letter`.
+            let _ = rest.by_ref().skip(1).find(char::is_ascii_alphabetic);
+        } else if char != '\r' {
+            out.push(char);
+        }
+    }
+    out.replace(" | ", "|")
+}
+
+#[test]
+fn redis_cli_completes_hints_and_explains_inventory_commands() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut terminal = Terminal::open(&sidecar.listen);
+    let prompt = format!("{}> ", sidecar.listen);
+    // What an engine without COMMAND DOCS lets it know is how many arguments there are, and which are keys.
+    let hint =
+        if is_new(&redis) { "sku quantity [EX seconds | PX milliseconds] [ID id]" } else { "key arg ...options..." };
+    terminal.types("INV.RESERVE ");
+    terminal.wait_for(&format!("{prompt}INV.RESERVE {hint}"));
+    // Away with the line.
+    terminal.types("\x15inv.reser\t");
+    terminal.wait_for(&format!("{prompt}INV.RESERVE"));
+    terminal.types("\x15help INV.RESERVE\r");
+    terminal.wait_for(&format!("\n  INV.RESERVE {hint}\n"));
+    if is_new(&redis) {
+        terminal.wait_for("summary: Takes the quantity from what is available, or fails and takes nothing.");
+        terminal.wait_for("group: inventory");
+        terminal.types("help @inventory\r");
+        for (name, grammar) in commands(&mut sidecar.conn()) {
+            terminal.wait_for(format!("\n  {} {grammar}", name.to_ascii_uppercase()).trim_end());
+        }
+    }
+    terminal.types("INV.SETSTOCK tee 3\r");
+    terminal.wait_for("\nOK\n");
+}
+
+#[test]
+fn a_long_list_of_names_is_answered_whole() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    let mut request = vec!["COMMAND", "INFO"];
+    request.extend(["inv.get", "get", "nope"].iter().cycle().take(30_000));
+    conn.send(&encode(&request));
+    let reply = conn.reply();
+    assert_eq!(reply.items().len(), 30_000);
+    for three in reply.items().chunks(3) {
+        assert!(three[0].items()[0].text() == "inv.get" && three[1].items()[0].text() == "get" && three[2].is_nil());
+    }
+}
