@@ -1,0 +1,264 @@
+//! What a client gets through the sidecar is what it gets from the upstream directly, byte for byte: the same bytes go to a
+//! Redis and, through the sidecar, to an equal one, and what comes back is compared.
+//!
+//! The cases are in `differential/cases/`; what is masked before the comparison is in `differential/mask.rs`.
+//! `DIFFERENTIAL_SHOW=1` prints the known differences too; `DIFFERENTIAL_CASE=words` plays only the cases whose names hold
+//! these words.
+
+mod common;
+
+mod differential {
+    pub mod case;
+    pub mod commands;
+    pub mod mask;
+    pub mod pair;
+    pub mod play;
+}
+
+use common::words;
+use differential::case::{Case, End, parse};
+use differential::commands::never_valid;
+use differential::pair::{Pair, engine};
+use differential::play::{Difference, Way, compare, compare_way, ways, ways_half_closed};
+
+/// A difference that is there now. One that is listed and does not differ any more is a fault of this list.
+struct Known {
+    case: &'static str,
+    /// Of the engine, as 702 for 7.2: from this one on, and below that one.
+    versions: std::ops::Range<u32>,
+    reason: &'static str,
+}
+
+const fn known(case: &'static str, reason: &'static str) -> Known {
+    Known { case, versions: 0..u32::MAX, reason }
+}
+
+const fn known_below(case: &'static str, version: u32, reason: &'static str) -> Known {
+    Known { case, versions: 0..version, reason }
+}
+
+const fn known_from(case: &'static str, version: u32, reason: &'static str) -> Known {
+    Known { case, versions: version..u32::MAX, reason }
+}
+
+const WAIT: &str = "refused by design, in words of the sidecar's own";
+const SCRIPT_DEBUG: &str = "refused by design, in words of the sidecar's own";
+const SETINFO: &str = "the sidecar takes CLIENT SETINFO where the upstream does not know it";
+const LIBRARY: &str = "the sidecar keeps the library's name and version to itself";
+
+const KNOWN: &[Known] = &[
+    known("WAIT", WAIT),
+    known("WAIT, blindly", WAIT),
+    known("WAITAOF", WAIT),
+    known("WAITAOF, blindly", WAIT),
+    known("blocking: WAIT", WAIT),
+    known_from("blocking: WAITAOF", 702, WAIT),
+    known_from("pubsub: what a subscriber may not say over RESP2", 700, WAIT),
+    known("auth: a user who may little", WAIT),
+    known_from("SCRIPT DEBUG, blindly", 700, SCRIPT_DEBUG),
+    known("script: EVALSHA and SCRIPT", SCRIPT_DEBUG),
+    known("script: SCRIPT DEBUG", SCRIPT_DEBUG),
+    known_below("CLIENT SETINFO", 702, SETINFO),
+    known_below("greeting: redis-py over RESP2", 702, SETINFO),
+    known_below("greeting: redis-py over RESP3", 702, SETINFO),
+    known_below("greeting: node-redis in one write", 702, SETINFO),
+    known_below("greeting: ioredis", 702, SETINFO),
+    known_below("greeting: go-redis with a maintenance handshake", 702, SETINFO),
+    known_below("greeting: lettuce", 702, SETINFO),
+    known_below("greeting: jedis", 702, SETINFO),
+    known_below("greeting: StackExchange.Redis", 702, SETINFO),
+    known("greeting: CLIENT SETINFO", "and its refusals name the option in lower case"),
+    known_from("greeting: CLIENT INFO tells what the client has set", 702, LIBRARY),
+    known_from("reset: RESET keeps the library's name", 702, LIBRARY),
+    known("database: SELECT with what it does not take", "a number above 32 bits is refused in other words"),
+    known(
+        "greeting: HELLO with what it does not take",
+        "a first HELLO that is refused leaves the own connection in RESP2",
+    ),
+    known("frame: a protocol error behind a subscription", "no error, and replies that were on their way are lost"),
+    known("transaction: QUIT inside MULTI", "what stands behind QUIT is answered UNCERTAIN"),
+    known_from("types: DEBUG PROTOCOL push", 700, "a push on a shared link is nobody's"),
+];
+
+fn why_known(case: &str) -> Option<&'static str> {
+    let here = |known: &&Known| known.case == case && known.versions.contains(&engine().0);
+    KNOWN.iter().find(here).map(|known| known.reason)
+}
+
+/// Commands after which the sidecar ends a client at once when that closes its sending side, whatever was on its way: the
+/// connection's replies are not one a request, or may never come. Whether anything is lost is a race.
+const ENDS_AT_ONCE: &[&str] = &[
+    "SUBSCRIBE",
+    "PSUBSCRIBE",
+    "SSUBSCRIBE",
+    "UNSUBSCRIBE",
+    "PUNSUBSCRIBE",
+    "SUNSUBSCRIBE",
+    "MONITOR",
+    "CLIENT REPLY",
+    "BLPOP",
+    "BRPOP",
+    "BRPOPLPUSH",
+    "BLMOVE",
+    "BLMPOP",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
+    "XREAD",
+    "XREADGROUP",
+];
+
+fn may_end_at_once(case: &Case) -> bool {
+    case.requests().any(|request| ENDS_AT_ONCE.iter().any(|name| begins_with(request, name)))
+}
+
+fn begins_with(request: &[Vec<u8>], name: &str) -> bool {
+    let name = words(name);
+    request.len() >= name.len() && request.iter().zip(&name).all(|(word, name)| word.eq_ignore_ascii_case(name))
+}
+
+/// All that is wrong, told at once.
+struct Findings {
+    unexpected: Vec<Difference>,
+    stale: Vec<String>,
+}
+
+impl Findings {
+    fn new() -> Self {
+        Self { unexpected: Vec::new(), stale: Vec::new() }
+    }
+
+    #[allow(clippy::print_stderr, reason = "asked for")]
+    fn take(&mut self, case: &str, differences: Vec<Difference>) {
+        match why_known(case) {
+            None => self.unexpected.extend(differences),
+            Some(_) if differences.is_empty() => self.stale.push(case.to_owned()),
+            Some(reason) if std::env::var_os("DIFFERENTIAL_SHOW").is_some() => {
+                eprintln!("known: {reason}");
+                differences.iter().for_each(|difference| eprintln!("{}", tell(difference)));
+            }
+            Some(_) => {}
+        }
+    }
+
+    #[track_caller]
+    fn settle(self) {
+        let told: Vec<String> = self.unexpected.iter().map(tell).collect();
+        let (stale, count) = (self.stale, told.len());
+        assert!(
+            told.is_empty() && stale.is_empty(),
+            "on {}: {count} differences\n{}\nlisted in KNOWN and equal: {stale:?}",
+            engine().1,
+            told.join("\n")
+        );
+    }
+}
+
+fn tell(difference: &Difference) -> String {
+    format!("{} ({})\n  {}", difference.case, difference.how, difference.report)
+}
+
+fn is_wanted(case: &str) -> bool {
+    std::env::var("DIFFERENTIAL_CASE").map_or(true, |words| case.contains(&words))
+}
+
+/// Plays a file of cases.
+#[track_caller]
+fn cases_are_equal(file: &str, text: &str) {
+    let mut pair = Pair::start();
+    let mut findings = Findings::new();
+    for case in parse(file, text).iter().filter(|case| is_wanted(&case.name)) {
+        if case.end == End::Half {
+            continue;
+        }
+        let is_known = why_known(&case.name).is_some();
+        let Some(differences) = compare(&mut pair, case, &ways(case), is_known) else { continue };
+        if !differences.is_empty() {
+            // What a difference left behind must not make another.
+            pair = Pair::start();
+        }
+        findings.take(&case.name, differences);
+    }
+    findings.settle();
+}
+
+macro_rules! cases {
+    ($($claim:ident: $file:literal,)*) => {
+        $(#[test]
+        fn $claim() {
+            cases_are_equal($file, include_str!(concat!("differential/cases/", $file, ".resp")));
+        })*
+
+        fn all_cases() -> Vec<Case> {
+            [$(parse($file, include_str!(concat!("differential/cases/", $file, ".resp")))),*].concat()
+        }
+    };
+}
+
+cases! {
+    greetings_of_usual_clients_get_the_same_bytes: "greeting",
+    odd_and_faulty_frames_get_the_same_bytes: "frame",
+    transactions_get_the_same_bytes: "transaction",
+    databases_are_the_same_databases: "database",
+    waiting_commands_get_the_same_bytes: "blocking",
+    subscribers_get_the_same_bytes: "pubsub",
+    reset_leaves_what_redis_leaves: "reset",
+    replies_that_were_turned_off_stay_off: "reply_mode",
+    tracking_clients_get_the_same_bytes: "tracking",
+    scripts_get_the_same_bytes: "script",
+    every_type_of_reply_comes_as_the_same_bytes: "types",
+    what_the_upstream_tells_of_its_commands_is_the_same: "command",
+    users_have_the_same_rights: "auth",
+}
+
+#[test]
+fn a_client_that_closes_its_sending_side_gets_all_that_it_asked_for() {
+    let mut pair = Pair::start();
+    let mut findings = Findings::new();
+    let mut lost = 0;
+    for case in all_cases().iter().filter(|case| is_wanted(&case.name)) {
+        let may_differ = why_known(&case.name).is_some() || may_end_at_once(case);
+        let ways = ways_half_closed(case);
+        let Some(differences) = compare(&mut pair, case, &ways, may_differ) else { continue };
+        if !differences.is_empty() {
+            pair = Pair::start();
+        }
+        if may_differ {
+            lost += usize::from(!differences.is_empty() && may_end_at_once(case));
+        } else {
+            findings.take(&case.name, differences);
+        }
+    }
+    findings.settle();
+    assert!(lost > 0 || !is_wanted(""), "nothing was lost: ENDS_AT_ONCE and its reason are not true any more");
+}
+
+#[test]
+fn every_command_of_the_upstream_gets_the_same_bytes() {
+    let mut pair = Pair::start();
+    let mut findings = Findings::new();
+    let mut without_a_valid_call = Vec::new();
+    let asked = differential::commands::cases(&mut pair, include_str!("differential/commands.resp"));
+    for asked in asked.iter().filter(|asked| is_wanted(&asked.name)) {
+        let mut fine = 0;
+        for case in [Some(&asked.blind), asked.valid.as_ref()].into_iter().flatten() {
+            let is_known = why_known(&case.name).is_some();
+            let mut differences = Vec::new();
+            for protocol in [2, 3] {
+                let (difference, answered) = compare_way(&mut pair, case, Way::AtOnce, protocol, is_known);
+                differences.extend(difference);
+                // The last one answers QUIT; a command that needs no argument is valid even so.
+                fine = fine.max(answered.saturating_sub(usize::from(protocol) - 1));
+            }
+            if !differences.is_empty() {
+                pair = Pair::start();
+            }
+            findings.take(&case.name, differences);
+        }
+        if fine == 0 && asked.is_callable && !never_valid(&asked.name) {
+            without_a_valid_call.push(&asked.name);
+        }
+    }
+    findings.settle();
+    assert!(without_a_valid_call.is_empty(), "no call of {without_a_valid_call:?} on {} is valid", engine().1);
+}
