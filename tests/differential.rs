@@ -10,16 +10,20 @@ mod common;
 mod differential {
     pub mod case;
     pub mod commands;
+    pub mod crowd;
     pub mod mask;
     pub mod pair;
     pub mod play;
+    pub mod random;
 }
 
-use common::words;
+use common::{Conn, Sidecar, words};
 use differential::case::{Case, End, parse};
 use differential::commands::never_valid;
+use differential::crowd::{Client, push, pushes};
 use differential::pair::{Pair, engine};
 use differential::play::{Difference, Way, compare, compare_way, ways, ways_half_closed};
+use differential::random::{self, shrink};
 
 /// A difference that is there now. One that is listed and does not differ any more is a fault of this list.
 struct Known {
@@ -53,7 +57,7 @@ const KNOWN: &[Known] = &[
     known("WAITAOF, blindly", WAIT),
     known("blocking: WAIT", WAIT),
     known_from("blocking: WAITAOF", 702, WAIT),
-    known_from("pubsub: what a subscriber may not say over RESP2", 700, WAIT),
+    known("pubsub: what a subscriber may not say over RESP2", WAIT),
     known("auth: a user who may little", WAIT),
     known_from("SCRIPT DEBUG, blindly", 700, SCRIPT_DEBUG),
     known("script: EVALSHA and SCRIPT", SCRIPT_DEBUG),
@@ -70,12 +74,20 @@ const KNOWN: &[Known] = &[
     known("greeting: CLIENT SETINFO", "and its refusals name the option in lower case"),
     known_from("greeting: CLIENT INFO tells what the client has set", 702, LIBRARY),
     known_from("reset: RESET keeps the library's name", 702, LIBRARY),
+    known(
+        "greeting: the id in HELLO is the one of CLIENT ID",
+        "the id in HELLO is the sidecar's, CLIENT ID an upstream's",
+    ),
     known("database: SELECT with what it does not take", "a number above 32 bits is refused in other words"),
     known(
         "greeting: HELLO with what it does not take",
         "a first HELLO that is refused leaves the own connection in RESP2",
     ),
     known("frame: a protocol error behind a subscription", "no error, and replies that were on their way are lost"),
+    known(
+        "reply_mode: CLIENT REPLY SKIP takes an empty request for the one behind it",
+        "an empty request is not passed on",
+    ),
     known("transaction: QUIT inside MULTI", "what stands behind QUIT is answered UNCERTAIN"),
     known_from("types: DEBUG PROTOCOL push", 700, "a push on a shared link is nobody's"),
 ];
@@ -261,4 +273,101 @@ fn every_command_of_the_upstream_gets_the_same_bytes() {
     }
     findings.settle();
     assert!(without_a_valid_call.is_empty(), "no call of {without_a_valid_call:?} on {} is valid", engine().1);
+}
+
+/// `DIFFERENTIAL_SEED` and `DIFFERENTIAL_ROUNDS`, where they are set: to try others than the usual ones, or one again.
+fn seed_and_rounds(seed: u64, rounds: u64) -> (u64, u64) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    (number("DIFFERENTIAL_SEED").unwrap_or(seed), number("DIFFERENTIAL_ROUNDS").unwrap_or(rounds))
+}
+
+#[test]
+fn random_streams_get_the_same_bytes() {
+    let (first, rounds) = seed_and_rounds(1, 500);
+    let mut pair = Pair::start();
+    for seed in first..first + rounds {
+        let (protocol, way) = (2 + (seed % 2) as u8, if seed % 5 == 0 { Way::Bytes } else { Way::AtOnce });
+        let steps = random::stream(seed);
+        let play =
+            |pair: &mut Pair, steps: Vec<_>| compare_way(pair, &random::case(seed, steps), way, protocol, false).0;
+        let Some(found) = play(&mut pair, steps.clone()) else { continue };
+        let shorter = shrink(steps, |steps| play(&mut Pair::start(), steps.to_vec()).is_some());
+        let last = play(&mut Pair::start(), shorter.clone());
+        let last = last.as_ref().map_or_else(|| "equal in the end: now and then".to_owned(), tell);
+        let sent = random::case(seed, shorter).in_one_piece().expect("one connection");
+        panic!(
+            "on {}, DIFFERENTIAL_SEED={seed} DIFFERENTIAL_ROUNDS=1: {}\nshorter: {last}\n  sent: {}",
+            engine().1,
+            tell(&found),
+            common::show(&sent)
+        );
+    }
+}
+
+#[test]
+fn of_many_clients_at_once_each_gets_its_own_replies_in_its_own_order() {
+    const CLIENTS: u64 = 12;
+    let (seed, rounds) = seed_and_rounds(1, 15);
+    let redis = common::Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=1"]);
+    let mut conn = sidecar.conn();
+    for client in 0..CLIENTS {
+        conn.call(&format!("INV.SETSTOCK c{client} 1000000")).expect_ok();
+    }
+    let (tell, told) = pushes();
+    std::thread::scope(|scope| {
+        let sidecar = &sidecar;
+        scope.spawn(move || push(sidecar, &told));
+        for number in 0..CLIENTS {
+            let tell = tell.clone();
+            scope.spawn(move || {
+                let mut client = Client::new(sidecar, number, seed, tell);
+                for _ in 0..rounds {
+                    client.round();
+                }
+            });
+        }
+        drop(tell);
+    });
+}
+
+/// The lines that MONITOR shows of what a client says about a key of its own, without time and address.
+fn monitored(addr: &str) -> Vec<String> {
+    let (mut monitor, mut client) = (Conn::open(addr), Conn::open(addr));
+    monitor.call("MONITOR").expect_ok();
+    client.call("SET marker v").expect_ok();
+    client.call_args(&["APPEND", "marker", "a b\r\n\"\\\0\u{e9}"]);
+    client.call("SELECT 2").expect_ok();
+    client.call("EVAL return(redis.call('get',KEYS[1])) 1 marker");
+    client.call("NOPE marker");
+    client.call("PING marker");
+    client.call("ECHO marker-is-the-last");
+    let mut lines = Vec::new();
+    loop {
+        let line = monitor.reply().text();
+        let (head, command) = line.split_once("] \"").expect("a line of MONITOR");
+        let (_, place) = head.split_once('[').expect("a line of MONITOR");
+        let (db, place) = place.split_once(' ').expect("a line of MONITOR");
+        let place = if place == "lua" { "lua" } else { "#" };
+        if command.contains("marker") {
+            lines.push(format!("[{db} {place}] \"{command}"));
+        }
+        if command.contains("marker-is-the-last") {
+            break;
+        }
+    }
+    // It stops where Redis stops: at once, and the connection is an ordinary one again.
+    monitor.send_args(&["RESET"]);
+    while monitor.reply().text() != "RESET" {}
+    client.call("SET marker w").expect_ok();
+    assert_eq!(monitor.call("ECHO back").text(), "back");
+    lines
+}
+
+#[test]
+fn monitor_shows_the_same_lines_of_the_same_requests() {
+    let pair = Pair::start();
+    let direct = monitored(&pair.direct.addr());
+    assert!(direct.len() >= 6, "{direct:?}");
+    assert_eq!(monitored(&pair.sidecar.listen), direct);
 }

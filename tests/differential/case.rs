@@ -56,7 +56,7 @@ pub struct Send {
     pub conn: char,
     pub what: What,
     pub replies: Replies,
-    /// The reply, an integer, is remembered by this name.
+    /// The reply, an integer, or the id in a reply to HELLO, is remembered by this name.
     pub capture: Option<String>,
     /// As it stands in the file, for the report.
     pub text: String,

@@ -28,6 +28,7 @@ const NOT_ASKED: &[(&str, &str)] = &[
 
 /// Replies that two equal servers do not have in common, whatever the arguments.
 const BY_TYPES: &[(&str, &str)] = &[
+    ("DBSIZE", "in database 0 it counts the inventory's keys too"),
     ("TIME", "the time"),
     ("LASTSAVE", "a time"),
     ("RANDOMKEY", "chance"),

@@ -11,6 +11,8 @@
 use super::super::common::Reply;
 use super::super::common::resp::decode;
 
+const HELLO_ID: &str = "$2\r\nid\r\n:";
+
 /// Fields of a CLIENT LIST line that tell of the connection or the moment, not of what the client did.
 const OF_A_CONNECTION: &[&str] = &[
     "id",
@@ -39,7 +41,7 @@ const OF_A_CONNECTION: &[&str] = &[
 /// The bytes of one reply, masked.
 pub fn mask(frame: &[u8]) -> Vec<u8> {
     let contains = |needle: &[u8]| frame.windows(needle.len()).any(|window| window == needle);
-    if contains(b"$2\r\nid\r\n:") && contains(b"$5\r\nproto\r\n") {
+    if contains(HELLO_ID.as_bytes()) && contains(b"$5\r\nproto\r\n") {
         return mask_hello(frame);
     }
     if contains(b" addr=") && contains(b" fd=") {
@@ -51,11 +53,25 @@ pub fn mask(frame: &[u8]) -> Vec<u8> {
     frame.to_vec()
 }
 
+/// A transaction may hold several.
 fn mask_hello(frame: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(frame);
-    let (before, rest) = text.split_once("$2\r\nid\r\n:").expect("looked for above");
-    let (_, after) = rest.split_once("\r\n").expect("a whole line");
-    format!("{before}$2\r\nid\r\n:#\r\n{after}").into_bytes()
+    let mut parts = text.split(HELLO_ID);
+    let mut masked = parts.next().expect("one at least").to_owned();
+    for part in parts {
+        let (_, after) = part.split_once("\r\n").expect("a whole line");
+        masked += HELLO_ID;
+        masked += "#\r\n";
+        masked += after;
+    }
+    masked.into_bytes()
+}
+
+/// The connection's id in the reply to HELLO.
+pub fn hello_id(frame: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(frame);
+    let (id, _) = text.split_once(HELLO_ID)?.1.split_once("\r\n")?;
+    Some(id.to_owned())
 }
 
 fn mask_clients(frame: &[u8]) -> Vec<u8> {

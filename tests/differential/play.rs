@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use super::super::common::resp::{encode, reply_end};
 use super::super::common::show;
 use super::case::{By, Case, End, Replies, Send, Step, What};
-use super::mask::{mask, shape, sorted};
+use super::mask::{hello_id, mask, shape, sorted};
 use super::pair::{Pair, Side};
 
 /// How a case is sent.
@@ -228,8 +228,9 @@ impl Player<'_, '_> {
         wire.send(&bytes);
         wire.read(send.replies);
         if let (Some(name), Some(frame)) = (&send.capture, wire.got.frames.last()) {
-            let digits = frame.bytes.iter().copied().filter(u8::is_ascii_digit).collect();
-            self.memory.insert(name.clone(), digits);
+            let digits = || frame.bytes.iter().copied().filter(u8::is_ascii_digit).collect();
+            let number = hello_id(&frame.bytes).map_or_else(digits, String::into_bytes);
+            self.memory.insert(name.clone(), number);
         }
     }
 }
