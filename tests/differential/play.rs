@@ -89,7 +89,7 @@ pub fn compare_way(pair: &mut Pair, case: &Case, way: Way, protocol: u8, known: 
     pair.prepare(&case.setup);
     let how = format!("RESP{protocol} {way:?}");
     let direct = play(case, way, protocol, &mut pair.direct());
-    must_have_spoken(&direct, &case.name, &how);
+    must_have_spoken(&direct, case, &how);
     let through = play(case, way, protocol, &mut pair.through(known));
     let found = difference(&direct, &through).map(|report| Difference { case: case.name.clone(), how, report });
     let fine = direct.values().flat_map(|got| &got.frames).filter(|frame| frame.bytes[0] != b'-').count();
@@ -97,11 +97,17 @@ pub fn compare_way(pair: &mut Pair, case: &Case, way: Way, protocol: u8, known: 
 }
 
 /// A case that awaits what Redis does not say is a faulty case.
-fn must_have_spoken(direct: &Transcript, case: &str, how: &str) {
+fn must_have_spoken(direct: &Transcript, case: &Case, how: &str) {
     for (conn, got) in direct {
         let frames = got.frames.iter().map(|frame| format!("{}: {}", show(frame.after.as_bytes()), show(&frame.bytes)));
         let told = || frames.collect::<Vec<_>>().join("\n");
-        assert!(got.end != SILENT, "{case} ({how}): {conn} awaits in vain behind\n{}\n{}", told(), show(&got.rest));
+        assert!(
+            got.end != SILENT,
+            "{} ({how}): {conn} awaits in vain behind\n{}\n{}",
+            case.name,
+            told(),
+            show(&got.rest)
+        );
     }
 }
 

@@ -56,14 +56,14 @@ const TRANSACTION: &[&str] =
 const DATABASE: &[&str] =
     &["SELECT 0", "SELECT 1", "SELECT 2", "SELECT 99", "SELECT x", "SELECT", "SWAPDB 0 1", "MOVE a 1"];
 
-/// They find something or give up soon.
+/// They find something or give up soon. (A millisecond would be none in 6.2, and so for ever.)
 const BLOCKING: &[&str] = &[
-    "BLPOP q 0.001",
-    "BRPOP none q 0.001",
-    "BLMOVE q q LEFT RIGHT 0.001",
-    "BRPOPLPUSH q r 0.001",
-    "BZPOPMIN z 0.001",
-    "BLPOP a 0.001",
+    "BLPOP q 0.002",
+    "BRPOP none q 0.002",
+    "BLMOVE q q LEFT RIGHT 0.002",
+    "BRPOPLPUSH q r 0.002",
+    "BZPOPMIN z 0.002",
+    "BLPOP a 0.002",
     "BLPOP q x",
     "XREAD BLOCK 1 STREAMS none $",
 ];
