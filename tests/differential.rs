@@ -22,7 +22,7 @@ use differential::case::{Case, End, parse};
 use differential::commands::never_valid;
 use differential::crowd::{Client, push, pushes};
 use differential::pair::{Pair, engine};
-use differential::play::{Difference, Way, compare, compare_way, ways, ways_half_closed};
+use differential::play::{Difference, Way, compare, compare_beside_others, compare_way, ways, ways_half_closed};
 use differential::random::{self, shrink};
 
 /// A difference that is there now. One that is listed and does not differ any more is a fault of this list.
@@ -48,6 +48,7 @@ const fn known_from(case: &'static str, version: u32, reason: &'static str) -> K
 const WAIT: &str = "refused by design, in words of the sidecar's own";
 const SCRIPT_DEBUG: &str = "refused by design, in words of the sidecar's own";
 const SETINFO: &str = "the sidecar takes CLIENT SETINFO where the upstream does not know it";
+const FRAMES: &str = "by design: refused, for two parsers could disagree on where such a request ends";
 const LIBRARY: &str = "the sidecar keeps the library's name and version to itself";
 
 const KNOWN: &[Known] = &[
@@ -89,6 +90,15 @@ const KNOWN: &[Known] = &[
         802,
         "an empty request is not passed on",
     ),
+    known("frame: an argument that is not followed by a line's end", FRAMES),
+    known("frame: a header whose return is followed by something else", FRAMES),
+    known("frame: a NUL in an inline request", FRAMES),
+    known_from("frame: more arguments than the sidecar takes", 700, "by design: a bound of the sidecar's"),
+    known(
+        "types: a reply nested deeper than the sidecar follows",
+        "by design: a bound of the sidecar's; the link is closed",
+    ),
+    known("auth: a password is wanted and none is given", "by design: clients have the rights of the sidecar's user"),
     known("transaction: QUIT inside MULTI", "what stands behind QUIT is answered UNCERTAIN"),
     known_from("types: DEBUG PROTOCOL push", 700, "a push on a shared link is nobody's"),
 ];
@@ -230,15 +240,16 @@ fn a_client_that_closes_its_sending_side_gets_all_that_it_asked_for() {
     let mut findings = Findings::new();
     let mut lost = 0;
     for case in all_cases().iter().filter(|case| is_wanted(&case.name)) {
-        let may_differ = why_known(&case.name).is_some() || may_end_at_once(case);
+        let (is_known, may_end) = (why_known(&case.name).is_some(), may_end_at_once(case));
         let ways = ways_half_closed(case);
-        let Some(differences) = compare(&mut pair, case, &ways, may_differ) else { continue };
-        if !differences.is_empty() {
+        let Some(differences) = compare(&mut pair, case, &ways, is_known || may_end) else { continue };
+        let differs = !differences.is_empty();
+        if differs {
             pair = Pair::start();
         }
-        if may_differ {
-            lost += usize::from(!differences.is_empty() && may_end_at_once(case));
-        } else {
+        if may_end {
+            lost += usize::from(differs);
+        } else if case.end == End::Half || !is_known {
             findings.take(&case.name, differences);
         }
     }
@@ -288,7 +299,7 @@ fn random_streams_get_the_same_bytes() {
     let mut pair = Pair::start();
     for seed in first..first + rounds {
         let (protocol, way) = (2 + (seed % 2) as u8, if seed % 5 == 0 { Way::Bytes } else { Way::AtOnce });
-        let steps = random::stream(seed);
+        let steps = random::stream(seed, "");
         let play =
             |pair: &mut Pair, steps: Vec<_>| compare_way(pair, &random::case(seed, steps), way, protocol, false).0;
         let Some(found) = play(&mut pair, steps.clone()) else { continue };
@@ -303,6 +314,31 @@ fn random_streams_get_the_same_bytes() {
             common::show(&sent)
         );
     }
+}
+
+#[test]
+fn random_streams_of_many_clients_at_once_get_the_same_bytes() {
+    const CLIENTS: u64 = 8;
+    let (first, rounds) = seed_and_rounds(1_000_000, 40);
+    let pair = Pair::start();
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let mut sides = pair.remotes();
+            scope.spawn(move || {
+                for seed in (first..first + rounds).map(|seed| seed + client * 1000) {
+                    let case = random::case(seed, random::stream(seed, &format!("c{client}-")));
+                    let found = compare_beside_others(&mut sides, &case, Way::AtOnce, 2 + (seed % 2) as u8);
+                    let sent = || common::show(&case.in_one_piece().expect("one connection"));
+                    assert!(
+                        found.is_none(),
+                        "client {client}, {}\n  sent: {}",
+                        found.iter().map(tell).collect::<String>(),
+                        sent()
+                    );
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::super::common::{Conn, Redis, SOON, Sidecar, until, words};
+use super::super::common::{Conn, Redis, SOON, Sidecar, until};
+use super::case::words_of;
 
 /// How long a reply may be awaited of which it is known that it may not come.
 const SHORT: Duration = Duration::from_secs(2);
 
 pub struct Pair {
     pub direct: Redis,
-    #[allow(dead_code, reason = "it lives as long as the pair")]
     upstream: Redis,
     pub sidecar: Sidecar,
     direct_control: Conn,
@@ -66,9 +66,15 @@ impl Pair {
         Side { addr: self.sidecar.listen.clone(), control: &mut self.upstream_control, patience }
     }
 
+    /// Both sides, to be played against beside others.
+    pub fn remotes(&self) -> [Remote; 2] {
+        let direct = Remote { addr: self.direct.addr(), control: self.direct.conn() };
+        [direct, Remote { addr: self.sidecar.listen.clone(), control: self.upstream.conn() }]
+    }
+
     /// Both upstreams as they were, but for what no case touches; then `setup` on both.
     pub fn prepare(&mut self, setup: &[Vec<Vec<u8>>]) {
-        let mut requests: Vec<Vec<Vec<u8>>> = WIPE.lines().map(words).collect();
+        let mut requests: Vec<Vec<Vec<u8>>> = WIPE.lines().filter_map(words_of).collect();
         let wipes = requests.len();
         requests.extend_from_slice(setup);
         for control in [&mut self.direct_control, &mut self.upstream_control] {
@@ -78,6 +84,18 @@ impl Pair {
                 assert_eq!(reply.error_word(), "", "{request:?}: {reply:?}");
             }
         }
+    }
+}
+
+/// What a thread of its own needs of a [`Side`].
+pub struct Remote {
+    addr: String,
+    control: Conn,
+}
+
+impl Remote {
+    pub fn side(&mut self) -> Side<'_> {
+        Side { addr: self.addr.clone(), control: &mut self.control, patience: SOON }
     }
 }
 
@@ -96,6 +114,7 @@ const WIPE: &str = "\
 FLUSHALL
 FUNCTION FLUSH
 ACL DELUSER ann bob
+CONFIG SET requirepass \"\"
 ACL SETUSER default reset on nopass ~* &* +@all
 ACL LOG RESET
 SLOWLOG RESET

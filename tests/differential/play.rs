@@ -8,7 +8,7 @@ use super::super::common::resp::{encode, reply_end};
 use super::super::common::show;
 use super::case::{By, Case, End, Replies, Send, Step, What};
 use super::mask::{hello_id, mask, shape, sorted};
-use super::pair::{Pair, Side};
+use super::pair::{Pair, Remote, Side};
 
 /// How a case is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,16 @@ pub fn compare_way(pair: &mut Pair, case: &Case, way: Way, protocol: u8, known: 
     let found = difference(&direct, &through).map(|report| Difference { case: case.name.clone(), how, report });
     let fine = direct.values().flat_map(|got| &got.frames).filter(|frame| frame.bytes[0] != b'-').count();
     (found, fine)
+}
+
+/// The same beside others, on servers as others leave them.
+pub fn compare_beside_others(sides: &mut [Remote; 2], case: &Case, way: Way, protocol: u8) -> Option<Difference> {
+    let how = format!("RESP{protocol} {way:?}");
+    let [direct, through] = sides;
+    let direct = play(case, way, protocol, &mut direct.side());
+    must_have_spoken(&direct, case, &how);
+    let through = play(case, way, protocol, &mut through.side());
+    difference(&direct, &through).map(|report| Difference { case: case.name.clone(), how, report })
 }
 
 /// A case that awaits what Redis does not say is a faulty case.

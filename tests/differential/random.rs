@@ -109,8 +109,14 @@ const SILENCE: &[&str] = &["CLIENT REPLY SKIP", "CLIENT REPLY OFF", "CLIENT REPL
 const FRAMES: &[&[u8]] =
     &[b"\r\n", b"*0\r\n", b"*-1\r\n", b"  PING  \r\n", b"ECHO \"a b\\r\\n\"\r\n", b"set a 'x y'\n", b"get a\r\n"];
 
-/// The stream of this seed.
-pub fn stream(seed: u64) -> Vec<Step> {
+/// Names that a client among others has to itself.
+const OWN: &[&str] = &["a", "b", "c", "h", "q", "r", "s", "z", "none", "nobody", "ch1", "ch2", "ch*"];
+
+/// What reaches beyond one's own keys.
+const SHARED: &[&str] = &["FLUSHDB", "SWAPDB 0 1"];
+
+/// The stream of this seed, of a client that may have names to itself that begin so.
+pub fn stream(seed: u64, own: &str) -> Vec<Step> {
     let mut dice = Dice::new(seed);
     for _ in 0..8 {
         // The first throws of neighbouring seeds are alike.
@@ -130,12 +136,17 @@ pub fn stream(seed: u64) -> Vec<Step> {
             _ if skips => 0,
             _ => {
                 let frame = FRAMES[dice.below(FRAMES.len() as u64) as usize];
-                steps.push(step(What::Raw(frame.to_vec())));
+                if own.is_empty() || !frame.contains(&b' ') {
+                    steps.push(step(What::Raw(frame.to_vec())));
+                }
                 continue;
             }
         };
         let list = if kind == 6 && in_multi { PLAIN } else { kinds[kind] };
         let line = list[dice.below(list.len() as u64) as usize];
+        if !own.is_empty() && SHARED.contains(&line) {
+            continue;
+        }
         match line {
             "MULTI" => in_multi = true,
             "EXEC" | "DISCARD" | "RESET" => in_multi = false,
@@ -143,7 +154,9 @@ pub fn stream(seed: u64) -> Vec<Step> {
         }
         skips = line == "CLIENT REPLY SKIP";
         let inline = dice.below(8) == 0 && !line.contains('\'');
-        let what = if inline { What::Raw(format!("{line}\r\n").into_bytes()) } else { What::Words(words(line)) };
+        let to_own = |word: &str| if OWN.contains(&word) { format!("{own}{word}") } else { word.to_owned() };
+        let line = line.split(' ').map(to_own).collect::<Vec<_>>().join(" ");
+        let what = if inline { What::Raw(format!("{line}\r\n").into_bytes()) } else { What::Words(words(&line)) };
         steps.push(step(what));
     }
     // Replies may be off, and QUIT alone would then have none to wait for.
