@@ -5,12 +5,14 @@ CARGO ?= cargo
 DEMO_ARGS ?=
 # For `make conformance`: units of the suite; none means all.
 UNITS ?=
+# For `make engines`: directories that each hold a redis-server or a valkey-server; none: three wheels are taken.
+ENGINES ?=
 CARGO_DENY_VERSION := 0.20.2
 # Built without optimisation (one minute on 2 cores): it reads a few hundred manifests.
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance bench lint fmt docs deny server clients
+.PHONY: help demo test conformance engines bench lint fmt docs deny server clients
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +28,9 @@ test: server clients ## all tests, against a real server
 conformance: ## Redis's own test suite, directly and through the sidecar; UNITS="unit/multi unit/acl" for some of it
 	$(CARGO) build --release
 	bash tests/conformance/run.sh $(UNITS)
+
+engines: server ## pass-through and differential tests against other engines, or those in ENGINES
+	tests/engines/run.sh $(ENGINES)
 
 bench: server ## all benchmarks
 	$(CARGO) bench

@@ -245,6 +245,13 @@ fn ordinary_replies_to_inline_requests_are_equal_over_resp2_and_resp3() {
     }
 }
 
+/// What the upstream itself says: engines differ in the words of some errors.
+fn answer_of(redis: &Redis, request: &[u8]) -> Vec<u8> {
+    let mut conn = redis.conn();
+    conn.send(request);
+    conn.raw()
+}
+
 #[test]
 fn odd_frames_get_what_redis_gives() {
     let redis = Redis::start();
@@ -257,9 +264,9 @@ fn odd_frames_get_what_redis_gives() {
         conn.exchange(b"PING\n", b"+PONG\r\n");
         conn.exchange(b"  ECHO   'a\\'b'\r\n", b"$3\r\na'b\r\n");
         conn.exchange(b"ECHO \"\\x41\\n\\\"\"\r\n", b"$3\r\nA\n\"\r\n");
-        conn.exchange(b"*1\r\n$0\r\n\r\n", b"-ERR unknown command '', with args beginning with: \r\n");
+        conn.exchange(b"*1\r\n$0\r\n\r\n", &answer_of(&redis, b"*1\r\n$0\r\n\r\n"));
         conn.exchange(b"ECHO \"\"\r\n", b"$0\r\n\r\n");
-        conn.exchange(b"Nope \"a'b\" c\r\n", b"-ERR unknown command 'Nope', with args beginning with: 'a'b' 'c' \r\n");
+        conn.exchange(b"Nope \"a'b\" c\r\n", &answer_of(&redis, b"Nope \"a'b\" c\r\n"));
         for bad in ["POST / HTTP/1.1\r\n", "Host: x\r\n"] {
             let mut conn = Conn::open(&addr);
             conn.send(bad.as_bytes());
@@ -436,7 +443,9 @@ fn subscriptions_deliver_as_redis_delivers_over_resp2_and_resp3() {
             if protocol == 2 {
                 sub.expect(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
                 sub.send_args(&words("GET k"));
-                sub.expect(b"-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n");
+                // Which others are allowed, engines say in words of their own.
+                sub.expect(b"-ERR Can't execute 'get': only (P");
+                sub.rest_of_line();
             } else {
                 sub.expect(b"+PONG\r\n");
                 sub.send_args(&words("GET k"));
@@ -514,6 +523,7 @@ fn one_pipelines_replies_keep_its_order_across_every_route() {
     let sidecar = Sidecar::start(&redis.url(), &["sidecar.workers=2"]);
     let mut conn = sidecar.conn();
     conn.call("INV.SETSTOCK tee 1000").expect_ok();
+    let unknown = redis.conn().call("NOPE");
     let mut script: Vec<(String, Reply)> = Vec::new();
     for i in 0..100 {
         let mut add = |line: String, wanted: Reply| script.push((line, wanted));
@@ -533,7 +543,7 @@ fn one_pipelines_replies_keep_its_order_across_every_route() {
         }
         add("INV.ISPROTECTED tee".into(), Reply::Int(0));
         add(format!("PING p{i}"), Reply::bulk(format!("p{i}")));
-        add("NOPE".into(), Reply::Error("ERR unknown command 'NOPE', with args beginning with: ".into()));
+        add("NOPE".into(), unknown.clone());
     }
     let requests: Vec<_> = script.iter().map(|(line, _)| words(line)).collect();
     for ((line, wanted), got) in script.iter().zip(conn.pipeline(&requests)) {

@@ -1,0 +1,122 @@
+//! What is not equal now, case by case, each with its reason. An entry that does not differ any more is a fault of this list,
+//! and so is a difference that it does not name.
+
+use super::super::common::words;
+use super::case::Case;
+use super::pair::engine;
+
+/// A difference that is there now. One that is listed and does not differ any more is a fault of this list.
+struct Known {
+    case: &'static str,
+    /// Of the engine, as 702 for 7.2: from this one on, and below that one.
+    versions: std::ops::Range<u32>,
+    reason: &'static str,
+}
+
+const fn known(case: &'static str, reason: &'static str) -> Known {
+    Known { case, versions: 0..u32::MAX, reason }
+}
+
+const fn known_below(case: &'static str, version: u32, reason: &'static str) -> Known {
+    Known { case, versions: 0..version, reason }
+}
+
+const fn known_from(case: &'static str, version: u32, reason: &'static str) -> Known {
+    Known { case, versions: version..u32::MAX, reason }
+}
+
+const WAIT: &str = "refused by design, in words of the sidecar's own";
+const SCRIPT_DEBUG: &str = "refused by design, in words of the sidecar's own";
+const SETINFO: &str = "the sidecar takes CLIENT SETINFO where the upstream does not know it";
+const FRAMES: &str = "by design: refused, for two parsers could disagree on where such a request ends";
+const LIBRARY: &str = "the sidecar keeps the library's name and version to itself";
+
+const KNOWN: &[Known] = &[
+    known("WAIT", WAIT),
+    known("WAIT, blindly", WAIT),
+    known("WAITAOF", WAIT),
+    known("WAITAOF, blindly", WAIT),
+    known("blocking: WAIT", WAIT),
+    known_from("blocking: WAITAOF", 702, WAIT),
+    known("pubsub: WAIT of a subscriber", WAIT),
+    known("auth: WAIT of a user who may not", WAIT),
+    known_from("SCRIPT DEBUG, blindly", 700, SCRIPT_DEBUG),
+    known("script: SCRIPT DEBUG", SCRIPT_DEBUG),
+    known_below("CLIENT SETINFO", 702, SETINFO),
+    known_below("greeting: redis-py over RESP2", 702, SETINFO),
+    known_below("greeting: redis-py over RESP3", 702, SETINFO),
+    known_below("greeting: node-redis in one write", 702, SETINFO),
+    known_below("greeting: ioredis", 702, SETINFO),
+    known_below("greeting: go-redis with a maintenance handshake", 702, SETINFO),
+    known_below("greeting: lettuce", 702, SETINFO),
+    known_below("greeting: jedis", 702, SETINFO),
+    known_below("greeting: StackExchange.Redis", 702, SETINFO),
+    known("greeting: CLIENT SETINFO", "and its refusals name the option in lower case"),
+    known_from("greeting: CLIENT INFO tells what the client has set", 702, LIBRARY),
+    known_from("reset: RESET keeps the library's name", 702, LIBRARY),
+    known(
+        "greeting: the id in HELLO is the one of CLIENT ID",
+        "the id in HELLO is the sidecar's, CLIENT ID an upstream's",
+    ),
+    known("database: SELECT with a number above 32 bits", "refused in other words"),
+    known(
+        "greeting: HELLO with what it does not take",
+        "a first HELLO that is refused leaves the own connection in RESP2",
+    ),
+    known("frame: a protocol error behind a subscription", "no error, and replies that were on their way are lost"),
+    known_below(
+        "reply_mode: CLIENT REPLY SKIP takes an empty request for the one behind it",
+        802,
+        "an empty request is not passed on",
+    ),
+    known("frame: an argument that is not followed by a line's end", FRAMES),
+    known("frame: a header whose return is followed by something else", FRAMES),
+    known("frame: a NUL in an inline request", FRAMES),
+    known_from("frame: more arguments than the sidecar takes", 700, "by design: a bound of the sidecar's"),
+    known(
+        "types: a reply nested deeper than the sidecar follows",
+        "by design: a bound of the sidecar's; the link is closed",
+    ),
+    known("auth: a password is wanted and none is given", "by design: clients have the rights of the sidecar's user"),
+    known("transaction: QUIT inside MULTI", "what stands behind QUIT is answered UNCERTAIN"),
+    known_from("types: DEBUG PROTOCOL push", 700, "a push on a shared link is nobody's"),
+];
+
+/// Why this case differs, where it is known to.
+pub fn why_known(case: &str) -> Option<&'static str> {
+    let here = |known: &&Known| known.case == case && known.versions.contains(&engine().0);
+    KNOWN.iter().find(here).map(|known| known.reason)
+}
+
+/// Commands after which the sidecar ends a client at once when that closes its sending side, whatever was on its way: the
+/// connection's replies are not one a request, or may never come. Whether anything is lost is a race.
+const ENDS_AT_ONCE: &[&str] = &[
+    "SUBSCRIBE",
+    "PSUBSCRIBE",
+    "SSUBSCRIBE",
+    "UNSUBSCRIBE",
+    "PUNSUBSCRIBE",
+    "SUNSUBSCRIBE",
+    "MONITOR",
+    "CLIENT REPLY",
+    "BLPOP",
+    "BRPOP",
+    "BRPOPLPUSH",
+    "BLMOVE",
+    "BLMPOP",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
+    "XREAD",
+    "XREADGROUP",
+];
+
+/// May something be lost of what it asks where its sending side is closed at once?
+pub fn may_end_at_once(case: &Case) -> bool {
+    case.requests().any(|request| ENDS_AT_ONCE.iter().any(|name| begins_with(request, name)))
+}
+
+fn begins_with(request: &[Vec<u8>], name: &str) -> bool {
+    let name = words(name);
+    request.len() >= name.len() && request.iter().zip(&name).all(|(word, name)| word.eq_ignore_ascii_case(name))
+}
