@@ -40,6 +40,8 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         }
         b"MONITOR" | b"SYNC" | b"PSYNC" | b"REPLCONF" => &RAW,
         b"PUBLISH" | b"SPUBLISH" | b"PUBSUB" => &LINK,
+        // DEBUG PROTOCOL may push, and a push is nobody's on a link.
+        b"DEBUG" => &STATE,
         b"SHUTDOWN" => &Exception::Always(Route::Pin(Pin::Ending)),
         b"EVAL" | b"EVALSHA" | b"EVAL_RO" | b"EVALSHA_RO" | b"FCALL" | b"FCALL_RO" => &SCRIPT,
         b"READONLY" => &STATE,
@@ -88,8 +90,8 @@ fn client(args: &Args<'_>) -> Route {
     let sub = |word| args.is(1, word);
     let off = args.len() == 3 && args.is(2, "OFF");
     match args.len() {
-        2 if sub("GETNAME") => Route::Local(Local::ClientGetName),
-        3 if sub("SETNAME") => Route::Local(Local::ClientSetName),
+        2 if sub("GETNAME") => Route::Rewritten(Rewritten::ClientGetName),
+        3 if sub("SETNAME") => Route::Rewritten(Rewritten::ClientSetName),
         4 if sub("SETINFO") => Route::Rewritten(Rewritten::ClientSetInfo),
         3 if sub("REPLY") => Route::Local(Local::ClientReply),
         // Where it is not on, to turn it off changes nothing.

@@ -70,10 +70,6 @@ pub enum Local {
     Hello,
     /// `AUTH [user] password`
     Auth,
-    /// `CLIENT GETNAME`
-    ClientGetName,
-    /// `CLIENT SETNAME name`
-    ClientSetName,
     /// `CLIENT REPLY ON|OFF|SKIP`
     ClientReply,
     /// `INFO inventory`
@@ -85,6 +81,10 @@ pub enum Local {
 pub enum Rewritten {
     /// `CLIENT ID`
     ClientId,
+    /// `CLIENT GETNAME`
+    ClientGetName,
+    /// `CLIENT SETNAME name`
+    ClientSetName,
     /// `CLIENT SETINFO LIB-NAME|LIB-VER value`
     ClientSetInfo,
     /// `CLIENT INFO`
@@ -240,7 +240,7 @@ mod tests {
             ("MONITOR", Route::Pin(Pin::Raw)),
             ("CLIENT REPLY OFF", Route::Local(Local::ClientReply)),
             ("CLIENT TRACKING ON", Route::Pin(Pin::State)),
-            ("CLIENT SETNAME x", Route::Local(Local::ClientSetName)),
+            ("CLIENT SETNAME x", Route::Rewritten(Rewritten::ClientSetName)),
             ("CLIENT NO-EVICT ON", Route::Pin(Pin::State)),
             ("CLIENT ID", Route::Rewritten(Rewritten::ClientId)),
             ("CLIENT KILL ID 7", Route::Rewritten(Rewritten::ClientKill)),

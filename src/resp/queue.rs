@@ -178,6 +178,12 @@ impl ReplyQueue {
         Ok(taken)
     }
 
+    /// Takes all that is ready to be written.
+    #[must_use]
+    pub fn take_ready(&self) -> Bytes {
+        self.inner.borrow_mut().out.split().freeze()
+    }
+
     /// Whom to wake when a reply came.
     pub fn register(&self, waker: &Waker) {
         let mut inner = self.inner.borrow_mut();

@@ -166,6 +166,8 @@ pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, me:
             // Redis has the request in its buffer while it answers it.
             "qbuf" if entry.id == me.id => Some(me.request_bytes.to_string()),
             _ if own => None,
+            // And that is the command that it executes.
+            "cmd" if entry.id == me.id => None,
             "db" => Some(state.db.to_string()),
             "resp" => Some(state.resp.to_string()),
             "user" => Some(text(if state.user.is_empty() { me.default_user } else { &state.user })),

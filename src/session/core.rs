@@ -8,7 +8,7 @@ use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::tenant::Tenant;
 use crate::upstream::link::{Scratch, refusal};
-use crate::upstream::links::pins::PinnedLink;
+use crate::upstream::links::pins::{PinnedLink, ProvingLink};
 use crate::upstream::links::{Links, SharedLink};
 use crate::upstream::pool::Knowledge;
 use crate::upstream::stream::Greeting;
@@ -98,14 +98,12 @@ pub(super) enum Stage {
     Broken(Bytes),
 }
 
-/// A request whose answer needs another link; until it is up nothing more of this client is taken.
+/// A request whose answer needs another connection; until it is up nothing more of this client is taken.
 pub(super) struct Wait {
-    /// The link that says what the client is to be from here on.
-    pub link: SharedLink,
+    /// What the client is to be from here on.
     pub greeting: Greeting,
     pub request: Waiting,
-    /// Credentials are proved by a new connection, or else by asking on one that has them.
-    pub proof: Proof,
+    pub on: On,
 }
 
 pub(super) enum Waiting {
@@ -115,13 +113,22 @@ pub(super) enum Waiting {
     Hello { name: Option<Vec<u8>> },
 }
 
-pub(super) enum Proof {
-    /// None is needed, or the connection being made is it.
-    Given,
-    /// The link was there already.
-    Wanted,
-    /// AUTH is on its way, and this is where its reply comes.
-    Asked(Rc<ReplyQueue>),
+/// Where it is found out whether the upstream agrees.
+pub(super) enum On {
+    /// A link that says so.
+    Link(SharedLink),
+    /// Nowhere yet: credentials are to be proved.
+    Nothing,
+    /// A connection that proves the credentials by being made; or where it was there already, by what is asked on it next.
+    Prover { link: ProvingLink, replies: Rc<ReplyQueue>, next: Option<Asked> },
+}
+
+/// What was asked on a connection that has the credentials already; one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Nothing,
+    Auth,
+    Hello,
 }
 
 /// What the client wants to hear: CLIENT REPLY.

@@ -122,7 +122,13 @@ impl Core {
         if self.link.as_ref().is_some_and(|link| link.is_closed()) {
             self.link = None;
         }
-        self.link.get_or_insert_with(|| self.context.links.shared(&self.client.greeting))
+        self.link.get_or_insert_with(|| {
+            let link = self.context.links.shared(&self.client.greeting);
+            if self.client.greeting.identity.is_some() {
+                link.join(&self.replies);
+            }
+            link
+        })
     }
 
     fn send_on_link(&mut self, frame: &[u8], watch: Option<Box<Watch>>) -> Step {
@@ -134,6 +140,9 @@ impl Core {
             && link.runs_script()
             && let Some(other) = self.context.links.evade(link)
         {
+            if self.client.greeting.identity.is_some() {
+                other.join(&self.replies);
+            }
             self.link = Some(other);
         }
         let ticket = self.ticket();

@@ -1,13 +1,14 @@
 //! What the sidecar answers itself, as Redis would.
 
-use super::core::{Core, Phase, Proof, ReplyMode, Step, Wait, Waiting};
+use super::core::{Asked, Core, On, Phase, ReplyMode, Step, Wait, Waiting};
 use crate::command::{Args, Hello, Local};
-use crate::metrics::Route;
+use crate::metrics::{ErrorKind, ErrorOrigin, Route};
 use crate::resp::{Proto, ReplyQueue, write};
+use crate::upstream::link::refusal;
 use crate::upstream::stream::{Credentials, Greeting, with_id};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
@@ -32,20 +33,10 @@ impl Core {
     /// The answer to a command that changes nothing but what the sidecar keeps of the client. None: it does more than that.
     pub(super) fn answer_of(&mut self, local: Local, args: &Args<'_>) -> Option<BytesMut> {
         let mut out = BytesMut::new();
-        let arg = |index| args.get(index).unwrap_or_default();
         match local {
             Local::Ping if args.len() == 1 => write::simple(&mut out, "PONG"),
             Local::Ping => write::bulk(&mut out, args.get(1).unwrap_or_default()),
             Local::Quit => write::simple(&mut out, "OK"),
-            Local::ClientGetName => match &self.entry.state().name {
-                name if name.is_empty() => write::null(&mut out, self.greeting().proto),
-                name => write::bulk(&mut out, name),
-            },
-            Local::ClientSetName if is_printable(arg(2)) => {
-                self.entry.state().name = arg(2).to_vec();
-                write::simple(&mut out, "OK");
-            }
-            Local::ClientSetName => write::error(&mut out, BAD_NAME),
             Local::Info => return Some(self.own_info()),
             Local::Select | Local::Hello | Local::Auth | Local::Reset | Local::ClientReply => return None,
         }
@@ -79,7 +70,10 @@ impl Core {
         (self.pin, self.link) = (None, None);
         self.client.greeting = self.context.links.first_greeting(Proto::Resp2);
         self.entry.state().name.clear();
-        self.client.replies = ReplyMode::On;
+        // SKIP is for this request, OFF is over with it.
+        if self.client.replies != ReplyMode::Skip {
+            self.client.replies = ReplyMode::On;
+        }
         self.publish_client();
         self.push(b"+RESET\r\n");
         Step::Done
@@ -90,11 +84,14 @@ impl Core {
             return Step::Blocked;
         }
         self.count(Route::Local);
-        match strict_integer(index).map(u32::try_from) {
+        match strict_integer(index).map(|index| (i32::try_from(index), u32::try_from(index))) {
             None => self.push(b"-ERR value is not an integer or out of range\r\n"),
-            Some(Err(_)) => self.push(b"-ERR DB index is out of range\r\n"),
-            Some(Ok(db)) if db == self.client.greeting.db => self.push(b"+OK\r\n"),
-            Some(Ok(db)) => {
+            Some((Err(_), _)) => {
+                self.push(b"-ERR value is out of range, value must between -2147483648 and 2147483647\r\n");
+            }
+            Some((Ok(_), Err(_))) => self.push(b"-ERR DB index is out of range\r\n"),
+            Some((Ok(_), Ok(db))) if db == self.client.greeting.db => self.push(b"+OK\r\n"),
+            Some((Ok(_), Ok(db))) => {
                 let greeting = Greeting { db, selected_as: None, ..self.client.greeting.clone() };
                 self.wait_for(greeting, Waiting::Plain, false);
             }
@@ -134,11 +131,10 @@ impl Core {
         Step::Done
     }
 
-    /// Nothing more of this client is taken until a link is what it is to be.
+    /// Nothing more of this client is taken until the upstream agrees.
     fn wait_for(&mut self, greeting: Greeting, request: Waiting, credentials: bool) {
-        let link = self.context.links.shared(&greeting);
-        let proof = if credentials && link.is_up() { Proof::Wanted } else { Proof::Given };
-        self.wait = Some(Wait { link, greeting, request, proof });
+        let on = if credentials { On::Nothing } else { On::Link(self.context.links.shared(&greeting)) };
+        self.wait = Some(Wait { greeting, request, on });
     }
 
     /// Goes on with what waits for a link. Returns whether it was answered.
@@ -152,42 +148,34 @@ impl Core {
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut wait) = self.wait.take() else { return false };
-        let hello = match wait.link.poll_up(cx) {
+        let agreed = match &mut wait.on {
+            On::Link(link) => link.poll_up(cx).map_err(|error| BytesMut::from(refusal(&error).as_bytes())),
+            on => self.poll_proof(cx, on, &wait.greeting),
+        };
+        let hello = match agreed {
             Poll::Pending => {
                 self.wait = Some(wait);
                 return false;
             }
             Poll::Ready(Ok(hello)) => hello,
-            Poll::Ready(Err(error)) => {
-                self.refuse_unconnected(&error);
+            Poll::Ready(Err(line)) => {
+                if line.starts_with(b"-UNAVAILABLE") {
+                    self.context.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
+                }
+                self.push(&line);
                 return true;
             }
         };
-        if let (Proof::Wanted, Some(credentials)) = (&wait.proof, &wait.greeting.identity) {
-            // The link has these credentials already, so whatever the answer it stays what it is.
-            let (asked, mut auth) = (ReplyQueue::new(usize::MAX), BytesMut::new());
-            credentials.write_auth(&mut auth);
-            wait.link.send(&auth, asked.ticket(), None);
-            wait.proof = Proof::Asked(asked);
-        }
-        if let Proof::Asked(asked) = &wait.proof {
-            asked.register(cx.waker());
-            if asked.waiting() > 0 {
-                self.wait = Some(wait);
-                return false;
-            }
-            let mut reply = BytesMut::new();
-            let _ = asked.with_ready(|ready| {
-                reply.extend_from_slice(ready);
-                Ok::<_, std::convert::Infallible>(ready.len())
-            });
-            if !reply.starts_with(b"+") {
-                self.push(&reply);
-                return true;
-            }
-        }
         self.client.greeting = wait.greeting;
-        self.link = Some(wait.link);
+        self.link = match wait.on {
+            On::Link(link) => {
+                if self.client.greeting.identity.is_some() {
+                    link.join(&self.replies);
+                }
+                Some(link)
+            }
+            On::Nothing | On::Prover { .. } => None,
+        };
         self.publish_client();
         match wait.request {
             Waiting::Plain => self.push(b"+OK\r\n"),
@@ -200,15 +188,56 @@ impl Core {
         }
         true
     }
+
+    /// The upstream's reply to HELLO where it takes the credentials, or else its refusal.
+    fn poll_proof(&self, cx: &mut Context<'_>, on: &mut On, greeting: &Greeting) -> Poll<Result<Bytes, BytesMut>> {
+        if let On::Nothing = on {
+            let replies = ReplyQueue::new(usize::MAX);
+            let link = ready!(self.context.links.prover(&replies, greeting, cx));
+            let next = link.is_up().then_some(Asked::Nothing);
+            *on = On::Prover { link, replies, next };
+        }
+        let On::Prover { link, replies, next } = on else { return Poll::Pending };
+        let hello = match ready!(link.poll_up(cx)) {
+            Ok(hello) => hello,
+            Err(error) => return Poll::Ready(Err(BytesMut::from(refusal(&error).as_bytes()))),
+        };
+        let (Some(asked), Some(credentials)) = (next, &greeting.identity) else { return Poll::Ready(Ok(hello)) };
+        loop {
+            replies.register(cx.waker());
+            if replies.waiting() > 0 {
+                return Poll::Pending;
+            }
+            let reply = replies.take_ready();
+            if reply.starts_with(b"-") {
+                return Poll::Ready(Err(BytesMut::from(&reply[..])));
+            }
+            let mut request = BytesMut::new();
+            *asked = match asked {
+                Asked::Nothing => {
+                    credentials.write_auth(&mut request);
+                    Asked::Auth
+                }
+                // It may have been made for another protocol.
+                Asked::Auth => {
+                    let version: &[u8] = if greeting.proto == Proto::Resp3 { b"3" } else { b"2" };
+                    write::request(&mut request, &[b"HELLO", version]);
+                    Asked::Hello
+                }
+                Asked::Hello => return Poll::Ready(Ok(reply)),
+            };
+            link.send(&request, replies.ticket(), None);
+        }
+    }
 }
 
 /// As Redis reads an integer: no `+`, no leading zero, no `-0`.
-pub(super) fn strict_integer(text: &[u8]) -> Option<i32> {
-    let integer = std::str::from_utf8(text).ok()?.parse::<i32>().ok()?;
+pub(super) fn strict_integer(text: &[u8]) -> Option<i64> {
+    let integer = std::str::from_utf8(text).ok()?.parse::<i64>().ok()?;
     (itoa::Buffer::new().format(integer).as_bytes() == text).then_some(integer)
 }
 
 /// As Redis checks names: no blanks, nothing that would break CLIENT LIST.
-fn is_printable(name: &[u8]) -> bool {
+pub(super) fn is_printable(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }

@@ -19,7 +19,7 @@ use self::core::{Core, Phase, Stage, Step};
 use crate::metrics::{Direction, ErrorKind, ErrorOrigin};
 use crate::resp::{ArgRange, FrameKind, ReplyQueue, RequestLimits, RequestScanner, write};
 use crate::upstream::stream::Stream;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -197,8 +197,13 @@ impl Session {
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         let bytes = buf.filled();
         if bytes.is_empty() {
-            if self.core.ends_at_once() || matches!(self.core.stage, Stage::Forward | Stage::Broken(_)) {
+            if self.core.ends_at_once() {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if let Stage::Forward = self.core.stage {
+                // The request will never be whole; what came before it is answered.
+                self.core.stage = Stage::Broken(Bytes::new());
+                return Poll::Ready(Ok(true));
             }
             self.core.phase = Phase::Ended;
             return Poll::Ready(Ok(true));

@@ -7,11 +7,12 @@ use super::rewritten::request;
 use crate::command::{Args, Hello, Local, Pin, Route, route};
 use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
 use crate::resp::{ArgRange, write};
-use crate::upstream::link::state::{Effect, Family, Kept, Watch};
+use crate::upstream::link::state::{Effect, Family, Kept, Rewrite, Watch};
 use crate::upstream::stream::{Credentials, with_id};
 use bytes::BytesMut;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 
 const NO_MORE_PINNED: &[u8] =
@@ -126,6 +127,18 @@ impl Core {
             return Step::Done;
         }
         match route {
+            // In a transaction too it is answered at once, and nothing behind it.
+            Route::Local(Local::Quit) => {
+                let step = self.send_on_pin(frame, args, route);
+                if matches!(step, Step::Done) {
+                    self.phase = Phase::Finishing;
+                }
+                return step;
+            }
+            // Whether it is inside MULTI must be known.
+            Route::Pin(Pin::Subscription) if self.replies.waiting() > 0 => return Step::Blocked,
+            // From 7.2 on a refused AUTH is not answered while an earlier reply waits to be written.
+            Route::Local(Local::Auth | Local::Hello) if self.replies.waiting() > 0 => return Step::Blocked,
             Route::Inventory | Route::Refuse(_) | Route::Pin(Pin::Wait) => {}
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
@@ -150,6 +163,8 @@ impl Core {
             // The upstream refuses it in its own words, but a command that it does not know.
             Route::Local(_) if subscribed => self.send_on_pin(frame, args, route),
             Route::Inventory if subscribed => self.refuse(ErrorKind::Unsupported, &subscribed_refusal(args)),
+            // It changes nothing, and EXEC's reply is whole.
+            Route::Local(Local::ClientReply) if in_multi && args.is(2, "ON") => self.send_on_pin(frame, args, route),
             Route::Local(local) if in_multi => self.queue_local(frame, local, args),
             Route::Local(local) => self.answer(local, args),
             Route::Inventory if in_multi => self.queue_inventory(args),
@@ -206,22 +221,25 @@ impl Core {
 
     /// What the reply says of the connection.
     fn watch(&self, args: &Args<'_>, route: Route) -> Option<Box<Watch>> {
-        let mut watch = match effect(args, route) {
-            Effect::None => return None,
-            effect => Watch { effect, rewrite: None, hidden: false },
-        };
-        if let Effect::Hello(..) = watch.effect {
-            let id = self.entry.id;
-            watch.rewrite = Some(Box::new(move |reply, _| with_id(reply, id)));
-        }
-        Some(Box::new(watch))
+        let effect = effect(args, route);
+        let hello = if args.is(0, "HELLO") { Hello::parse(args) } else { None };
+        let rewrite = hello.map(|hello| -> Rewrite {
+            let (entry, name) = (Arc::clone(&self.entry), hello.name.map(<[u8]>::to_vec));
+            Box::new(move |reply, _| {
+                if let (Some(name), false) = (name, reply.starts_with(b"-")) {
+                    entry.state().name = name;
+                }
+                with_id(reply, entry.id)
+            })
+        });
+        (effect != Effect::None || rewrite.is_some()).then(|| Box::new(Watch { effect, rewrite, hidden: false }))
     }
 
     /// A command of the sidecar's own inside MULTI: the upstream queues it, and its answer stands in EXEC's.
     fn queue_local(&mut self, frame: &[u8], local: Local, args: &Args<'_>) -> Step {
         let Some(answer) = self.answer_of(local, args) else { return self.refuse_in_multi(REPLY_IN_MULTI) };
-        let Some(pin) = &self.pin else { return Step::Blocked };
         let rewrite = move |reply: &[u8], _| if reply.starts_with(b"-") { BytesMut::from(reply) } else { answer };
+        let Some(pin) = &self.pin else { return Step::Blocked };
         pin.send(frame, self.ticket(), Watch::rewrite(rewrite));
         self.lane = Lane::Pinned;
         self.count(RouteLabel::Pinned);
@@ -276,7 +294,9 @@ impl Core {
         };
         pin.send(&request(&[b"PING"]), self.replies.muted_ticket(), Watch::rewrite(ping));
         pin.send(&request(&[b"SPUBLISH", MARKER, b""]), self.replies.muted_ticket(), Watch::rewrite(publish));
-        let wait = move |reply: &[u8], _| BytesMut::from(if propagated.get() { reply } else { WAIT_NOT_KNOWN });
+        let wait = move |reply: &[u8], _| {
+            BytesMut::from(if propagated.get() || reply.starts_with(b"-") { reply } else { WAIT_NOT_KNOWN })
+        };
         self.send_watched(frame, Watch::rewrite(wait), Route::Pin(Pin::Blocking))
     }
 
@@ -409,7 +429,7 @@ fn effect(args: &Args<'_>, route: Route) -> Effect {
                 auth.map(|(user, password)| Rc::new(Credentials::new(vec![user.to_vec(), password.to_vec()]))),
             ),
             Some(_) => Effect::None,
-            None => Effect::Unknown,
+            None => Effect::Doubtful,
         },
         n if n >= 3 && name("CLIENT") => {
             let kept = match () {

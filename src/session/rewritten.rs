@@ -5,6 +5,7 @@ use super::client_rows::{self, Asking, Filter, number};
 use super::clients::{ClientEntry, Clients};
 use super::core::Core;
 use super::introspection;
+use super::local::is_printable;
 use crate::command::{Args, Rewritten};
 use crate::resp::{Proto, decode_reply, write};
 use crate::upstream::link::state::Rewrite;
@@ -27,6 +28,29 @@ impl Core {
         let request_bytes = frame.len();
         match which {
             Rewritten::ClientId => Some((None, rewrite(move |reply, _| id(reply, me.id)))),
+            Rewritten::ClientGetName => {
+                let rewritten = move |reply: &[u8], proto| {
+                    let mut out = BytesMut::new();
+                    match &me.state().name {
+                        _ if reply.starts_with(b"-") => out.extend_from_slice(reply),
+                        name if name.is_empty() => write::null(&mut out, proto),
+                        name => write::bulk(&mut out, name),
+                    }
+                    out
+                };
+                Some((None, rewrite(rewritten)))
+            }
+            Rewritten::ClientSetName => {
+                // A bad name is for the upstream to refuse; a good one is not the link's, which others share.
+                let name = args.get(2).filter(|name| is_printable(name))?.to_vec();
+                let rewritten = move |reply: &[u8], _| {
+                    if reply.starts_with(b"+") {
+                        me.state().name = name;
+                    }
+                    BytesMut::from(reply)
+                };
+                Some((Some(request(&[b"CLIENT", b"SETNAME", b""])), rewrite(rewritten)))
+            }
             Rewritten::ClientSetInfo => {
                 let (is_name, value) = (args.is(2, "LIB-NAME"), args.get(3)?.to_vec());
                 let rewritten = move |reply: &[u8], _| {

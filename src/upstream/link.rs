@@ -18,7 +18,7 @@ use driver::Driver;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -92,6 +92,8 @@ pub struct Link {
     metrics: Metrics,
     inner: RefCell<Inner>,
     remembered: RefCell<Remembered>,
+    /// Shared only, of a client's own user: whose they are.
+    members: RefCell<Vec<Weak<ReplyQueue>>>,
     /// As what it is among the figures now.
     counted: Cell<Option<ConnectionKind>>,
     /// Exclusive only: no connection could be made, so nothing was ever sent.
@@ -130,6 +132,7 @@ impl Link {
                 last_error: None,
                 hello: Bytes::new(),
             }),
+            members: RefCell::default(),
             counted: Cell::new(None),
             never_up: Cell::new(true),
             refused: Cell::new(false),
@@ -170,8 +173,10 @@ impl Link {
         }
     }
 
-    /// The last request handed over will never be whole, so it is not executed and its client is told otherwise.
+    /// The last request handed over will never be whole, so it is not executed and its client is told otherwise. What the
+    /// connection carried next would be taken for its rest: it is closed.
     pub fn abandon_last(&self) {
+        self.close();
         let slot = self.inner.borrow_mut().slots.pop_back();
         if let Some(slot) = slot {
             slot.ticket.complete(b"");
@@ -184,7 +189,10 @@ impl Link {
         match &inner.state {
             State::Up => Poll::Ready(Ok(inner.hello.clone())),
             State::Down(error) => Poll::Ready(Err(error.clone())),
-            State::Closed => Poll::Ready(Err(UpstreamError::new(Kind::Io, "the connection is closed"))),
+            State::Closed => Poll::Ready(Err(match &inner.last_error {
+                Some(error) => error.clone(),
+                None => UpstreamError::new(Kind::Io, "the connection is closed"),
+            })),
             State::Connecting => {
                 inner.waiters.push(cx.waker().clone());
                 Poll::Pending
@@ -264,6 +272,23 @@ impl Link {
     /// Exclusive only: it was RESET and greeted anew, and remembers nothing else.
     pub fn forget(&self, greeting: Greeting) {
         *self.remembered.borrow_mut() = Remembered::new(greeting);
+    }
+
+    /// This client ends where the upstream ends its user.
+    pub fn join(&self, client: &Rc<ReplyQueue>) {
+        let mut members = self.members.borrow_mut();
+        if members.len() == members.capacity() {
+            members.retain(|member| member.strong_count() > 0);
+        }
+        members.push(Rc::downgrade(client));
+    }
+
+    /// The user is no more, or has another password: its connections were ended, and so are the clients behind them.
+    fn end_members(&self) {
+        for client in self.members.borrow_mut().drain(..).filter_map(|member| member.upgrade()) {
+            client.break_off();
+        }
+        self.close();
     }
 
     /// Nothing is to be written and no reply is owed.
@@ -469,7 +494,9 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
                 link.inner.borrow_mut().last_error = Some(error.clone());
                 link.set_state(State::Down(error.clone()));
                 link.refuse_all(&error);
-                if !link.is_exclusive() {
+                if error.kind == Kind::Auth && link.greeting.identity.is_some() && !link.never_up.get() {
+                    link.end_members();
+                } else if !link.is_exclusive() {
                     let pause = link.target.pause(failures);
                     failures += 1;
                     tokio::select! {

@@ -131,9 +131,9 @@ pub struct Greeting {
     pub proto: Proto,
     /// The selected database.
     pub db: u32,
-    /// Who the client was when it selected it: it may have had no right to since. Makes no difference to what the connection
-    /// is.
-    pub selected_as: Identity,
+    /// Who the client was when it selected it, where that is another: it need not have the right to since. Makes no
+    /// difference to what the connection is.
+    pub selected_as: Option<Identity>,
 }
 
 impl PartialEq for Greeting {
@@ -154,12 +154,10 @@ impl Greeting {
     /// The client has proved to be another user; its database stays.
     pub fn become_user(&mut self, credentials: Rc<Credentials>) {
         let before = self.identity.replace(credentials);
-        if self.selected_as.is_none() {
-            self.selected_as = before;
-        }
+        self.selected_as.get_or_insert(before);
     }
 
-    /// The requests that make a connection that says `first`, which is nobody's, say this.
+    /// The requests that make a connection that says `first`, of the same identity, say this.
     #[must_use]
     pub fn changes_from(&self, first: &Self) -> Vec<BytesMut> {
         let mut requests = Vec::with_capacity(3);
@@ -170,11 +168,6 @@ impl Greeting {
         };
         if self.db != first.db {
             request(&[b"SELECT", itoa::Buffer::new().format(self.db).as_bytes()]);
-        }
-        if let Some(credentials) = &self.identity {
-            let args: Vec<&[u8]> =
-                std::iter::once(&b"AUTH"[..]).chain(credentials.0.iter().map(Vec::as_slice)).collect();
-            request(&args);
         }
         if self.proto != first.proto {
             let version: &[u8] = if self.proto == Proto::Resp3 { b"3" } else { b"2" };
@@ -193,28 +186,34 @@ impl Greeting {
             requests.push((part, out));
         };
         let version: &[u8] = if self.proto == Proto::Resp3 { b"3" } else { b"2" };
-        let (mut digits, first) = (itoa::Buffer::new(), self.identity.is_none());
+        let mut digits = itoa::Buffer::new();
         let db = digits.format(self.db).as_bytes();
-        let own = if first { GreetingPart::Hello } else { GreetingPart::Own };
-        if let Some(credentials) = &self.selected_as {
-            let args: Vec<&[u8]> =
-                std::iter::once(&b"AUTH"[..]).chain(credentials.0.iter().map(Vec::as_slice)).collect();
-            request(GreetingPart::Own, &args);
-        } else if target.password.is_some() || target.username.is_some() {
-            let user = target.username.as_deref().unwrap_or("default");
-            // A user without a password (nopass) takes any.
-            let password = target.password.as_ref().map_or("", |password| password.expose());
-            request(own, &[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()]);
-        } else if first {
-            request(own, &[b"HELLO", version]);
+        let auth = |credentials: &Credentials| -> Vec<Vec<u8>> {
+            std::iter::once(b"AUTH".to_vec()).chain(credentials.0.iter().cloned()).collect()
+        };
+        let own = if self.identity.is_none() { GreetingPart::Hello } else { GreetingPart::Own };
+        let selects_itself = self.identity.is_some() && self.selected_as.is_none();
+        match &self.selected_as {
+            Some(Some(credentials)) => {
+                let args = auth(credentials);
+                request(GreetingPart::Own, &args.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            }
+            _ if selects_itself => {}
+            _ if target.password.is_some() || target.username.is_some() => {
+                let user = target.username.as_deref().unwrap_or("default");
+                // A user without a password (nopass) takes any.
+                let password = target.password.as_ref().map_or("", |password| password.expose());
+                request(own, &[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()]);
+            }
+            _ if self.identity.is_none() => request(own, &[b"HELLO", version]),
+            _ => {}
         }
-        if self.db != 0 {
+        if self.db != 0 && !selects_itself {
             request(GreetingPart::Select, &[b"SELECT", db]);
         }
         if let Some(credentials) = &self.identity {
-            let args: Vec<&[u8]> =
-                std::iter::once(&b"AUTH"[..]).chain(credentials.0.iter().map(Vec::as_slice)).collect();
-            request(GreetingPart::Auth, &args);
+            let args = auth(credentials);
+            request(GreetingPart::Auth, &args.iter().map(Vec::as_slice).collect::<Vec<_>>());
             request(GreetingPart::Hello, &[b"HELLO", version]);
             if self.db != 0 {
                 request(GreetingPart::Select, &[b"SELECT", db]);
@@ -250,9 +249,18 @@ pub async fn greet(
 ) -> Result<Bytes, UpstreamError> {
     let requests = greeting.requests(target);
     let exchange = async {
-        let bytes: Vec<u8> = requests.iter().flat_map(|(_, request)| request.iter().copied()).collect();
-        stream.write_all(&bytes).await?;
-        read_replies(stream, requests.len()).await
+        if greeting.identity.is_none() {
+            let bytes: Vec<u8> = requests.iter().flat_map(|(_, request)| request.iter().copied()).collect();
+            stream.write_all(&bytes).await?;
+            return read_replies(stream, requests.len()).await;
+        }
+        // One by one: from 7.2 on a refused AUTH is not answered while an earlier reply waits to be written.
+        let mut replies = Vec::with_capacity(requests.len());
+        for (_, request) in &requests {
+            stream.write_all(request).await?;
+            replies.extend(read_replies(stream, 1).await?);
+        }
+        Ok(replies)
     };
     let replies = match tokio::time::timeout(timeout, exchange).await {
         Ok(Ok(replies)) => replies,

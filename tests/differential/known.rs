@@ -26,60 +26,26 @@ const fn known_from(case: &'static str, version: u32, reason: &'static str) -> K
 }
 
 const WAIT: &str = "refused by design, in words of the sidecar's own";
-const SCRIPT_DEBUG: &str = "refused by design, in words of the sidecar's own";
-const SETINFO: &str = "the sidecar takes CLIENT SETINFO where the upstream does not know it";
 const FRAMES: &str = "by design: refused, for two parsers could disagree on where such a request ends";
-const LIBRARY: &str = "the sidecar keeps the library's name and version to itself";
 
 const KNOWN: &[Known] = &[
-    known("WAIT", WAIT),
-    known("WAIT, blindly", WAIT),
-    known("WAITAOF", WAIT),
-    known("WAITAOF, blindly", WAIT),
-    known("blocking: WAIT", WAIT),
-    known_from("blocking: WAITAOF", 702, WAIT),
-    known("pubsub: WAIT of a subscriber", WAIT),
-    known("auth: WAIT of a user who may not", WAIT),
-    known_from("SCRIPT DEBUG, blindly", 700, SCRIPT_DEBUG),
-    known("script: SCRIPT DEBUG", SCRIPT_DEBUG),
-    known_below("CLIENT SETINFO", 702, SETINFO),
-    known_below("greeting: redis-py over RESP2", 702, SETINFO),
-    known_below("greeting: redis-py over RESP3", 702, SETINFO),
-    known_below("greeting: node-redis in one write", 702, SETINFO),
-    known_below("greeting: ioredis", 702, SETINFO),
-    known_below("greeting: go-redis with a maintenance handshake", 702, SETINFO),
-    known_below("greeting: lettuce", 702, SETINFO),
-    known_below("greeting: jedis", 702, SETINFO),
-    known_below("greeting: StackExchange.Redis", 702, SETINFO),
-    known("greeting: CLIENT SETINFO", "and its refusals name the option in lower case"),
-    known_from("greeting: CLIENT INFO tells what the client has set", 702, LIBRARY),
-    known_from("reset: RESET keeps the library's name", 702, LIBRARY),
-    known(
-        "greeting: the id in HELLO is the one of CLIENT ID",
-        "the id in HELLO is the sidecar's, CLIENT ID an upstream's",
-    ),
-    known("database: SELECT with a number above 32 bits", "refused in other words"),
-    known(
-        "greeting: HELLO with what it does not take",
-        "a first HELLO that is refused leaves the own connection in RESP2",
-    ),
-    known("frame: a protocol error behind a subscription", "no error, and replies that were on their way are lost"),
+    known("transaction: WAIT inside MULTI", WAIT),
     known_below(
         "reply_mode: CLIENT REPLY SKIP takes an empty request for the one behind it",
         802,
         "an empty request is not passed on",
     ),
+    known(
+        "greeting: HELLO with what it does not take",
+        "the name in a HELLO that is refused for what stands behind it is not kept",
+    ),
+    known("auth: ACL", "the link of a user who was deleted tries once more to be that user, and ACL LOG tells of it"),
+    known("auth: a user who may little", "CLIENT REPLY is the sidecar's own, whoever asks"),
     known("frame: an argument that is not followed by a line's end", FRAMES),
     known("frame: a header whose return is followed by something else", FRAMES),
     known("frame: a NUL in an inline request", FRAMES),
     known_from("frame: more arguments than the sidecar takes", 700, "by design: a bound of the sidecar's"),
-    known(
-        "types: a reply nested deeper than the sidecar follows",
-        "by design: a bound of the sidecar's; the link is closed",
-    ),
     known("auth: a password is wanted and none is given", "by design: clients have the rights of the sidecar's user"),
-    known("transaction: QUIT inside MULTI", "what stands behind QUIT is answered UNCERTAIN"),
-    known_from("types: DEBUG PROTOCOL push", 700, "a push on a shared link is nobody's"),
 ];
 
 /// Why this case differs, where it is known to.
@@ -99,6 +65,7 @@ const ENDS_AT_ONCE: &[&str] = &[
     "SUNSUBSCRIBE",
     "MONITOR",
     "CLIENT REPLY",
+    "WAIT",
     "BLPOP",
     "BRPOP",
     "BRPOPLPUSH",

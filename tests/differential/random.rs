@@ -142,7 +142,9 @@ pub fn stream(seed: u64, own: &str) -> Vec<Step> {
                 continue;
             }
         };
-        let list = if kind == 6 && in_multi { PLAIN } else { kinds[kind] };
+        // What a client subscribes to inside MULTI goes through byte for byte from then on, as its case shows: what it asks
+        // of the sidecar behind it is asked of the upstream.
+        let list = if (kind == 4 || kind == 6) && in_multi { PLAIN } else { kinds[kind] };
         let line = list[dice.below(list.len() as u64) as usize];
         if !own.is_empty() && SHARED.contains(&line) {
             continue;

@@ -68,6 +68,8 @@ pub enum Effect {
     Unknown,
     /// A script, which may run for ever: until its reply the link is one to evade.
     Script,
+    /// Refused, it may have changed something all the same: a HELLO proves a user before it finds what is wrong behind.
+    Doubtful,
     /// `SHUTDOWN`: the connection's end is its answer.
     End,
     /// One of the `SUBSCRIBE` and `UNSUBSCRIBE` family: so many replies follow, None: as many as there are subscriptions
@@ -296,6 +298,7 @@ impl State {
             Effect::Auth(credentials) if ok => self.greeting.become_user(credentials),
             Effect::Keep(kept) if ok => self.kept = self.kept.with(kept),
             Effect::Lift(kept) if ok => self.kept = self.kept.without(kept),
+            Effect::Doubtful => self.kept = self.kept.with(Kept::UNKNOWN),
             Effect::Unknown if !refused => self.kept = self.kept.with(Kept::UNKNOWN),
             _ => {}
         }

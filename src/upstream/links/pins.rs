@@ -7,13 +7,14 @@ use crate::metrics::PinReason;
 use crate::resp::{Proto, ReplyQueue, write};
 use crate::upstream::link::state::{Effect, Watch};
 use crate::upstream::link::{Link, Sharing};
-use crate::upstream::stream::{Greeting, GreetingPart};
+use crate::upstream::stream::Greeting;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -22,6 +23,8 @@ const WARM_MAX: usize = 32;
 /// So many of them nobody has used yet: a command that waits, or a transaction, goes upstream at once, before what other
 /// clients send after it.
 const SPARE: usize = 2;
+/// Clients of a worker whose credentials are being proved at once.
+const PROVING_MAX: usize = 8;
 /// After one of them could not be made or was lost.
 const SPARE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -39,6 +42,9 @@ pub(super) struct Pins {
     spare: RefCell<Vec<Rc<Link>>>,
     /// None is made before then.
     spare_from: Cell<Instant>,
+    /// Connections on which credentials are being proved, and who waits to prove more.
+    proving: Cell<usize>,
+    provers: RefCell<Vec<Waker>>,
     /// Those that are being RESET.
     resetting: RefCell<Vec<(Rc<Link>, Greeting)>>,
 }
@@ -51,6 +57,8 @@ impl Pins {
             warm: RefCell::default(),
             spare: RefCell::default(),
             spare_from: Cell::new(Instant::now()),
+            proving: Cell::new(0),
+            provers: RefCell::default(),
             resetting: RefCell::default(),
         }
     }
@@ -81,12 +89,8 @@ impl Pins {
             self.resetting.take().into_iter().partition(|(link, _)| link.is_idle() || link.is_closed());
         *self.resetting.borrow_mut() = pending;
         for (link, greeting) in done.into_iter().filter(|(link, _)| !link.is_closed()) {
-            if link.remembered().greeting.db == greeting.db {
-                link.forget(greeting.clone());
-                self.keep_warm(&link, greeting);
-            } else {
-                link.close();
-            }
+            link.forget(greeting.clone());
+            self.keep_warm(&link, greeting);
         }
     }
 
@@ -167,7 +171,8 @@ impl Links {
     /// A spare connection that is told, ahead of its client's first request, what it is to be. The client waits for the
     /// replies too, which it does not see.
     fn convert_spare(&self, client: &Rc<ReplyQueue>, greeting: &Greeting) -> Option<Rc<Link>> {
-        if greeting.selected_as.is_some() {
+        // A client's credentials are proved with nothing else under way.
+        if greeting.identity.is_some() {
             return None;
         }
         let link = self.pins.take_spare()?;
@@ -184,10 +189,31 @@ impl Links {
         self.pins.used.load(Ordering::Relaxed) < self.pins.max
     }
 
+    /// A connection of these credentials on which nothing else is under way, to prove them; its reply goes to `client`.
+    /// Pending: many are being proved.
+    pub fn prover(
+        self: &Rc<Self>,
+        client: &Rc<ReplyQueue>,
+        greeting: &Greeting,
+        cx: &Context<'_>,
+    ) -> Poll<ProvingLink> {
+        if self.pins.proving.get() >= PROVING_MAX {
+            self.pins.provers.borrow_mut().push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        self.pins.proving.set(self.pins.proving.get() + 1);
+        let link = match self.pins.take_warm(greeting) {
+            Some(link) => {
+                link.attach(Some(Rc::clone(client)));
+                link
+            }
+            None => self.make_exclusive(Some(Rc::clone(client)), greeting),
+        };
+        Poll::Ready(ProvingLink { link, links: Rc::clone(self) })
+    }
+
     /// A client needs its connection no longer.
     fn take_back(&self, link: &Rc<Link>) {
-        self.pins.used.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.pinned_clients.decrement(1.0);
         link.attach(None);
         // What is under way may wait for ever, and would take an element for a client that is gone.
         if !link.is_up() || !link.is_idle() || link.raw.get() {
@@ -199,18 +225,13 @@ impl Links {
         };
         match () {
             () if clean => self.pins.keep_warm(link, greeting),
-            () if resettable => {
+            () if resettable && greeting.identity.is_none() => {
                 let nobody = ReplyQueue::new(usize::MAX);
                 let mut reset = BytesMut::new();
                 write::request(&mut reset, &[b"RESET"]);
                 link.send(&reset, nobody.ticket(), Watch::effect(Effect::Reset));
-                for (part, request) in greeting.requests(&self.target) {
-                    let effect = match part {
-                        GreetingPart::Own => Effect::None,
-                        GreetingPart::Select => Effect::Select(greeting.db),
-                        GreetingPart::Auth | GreetingPart::Hello => Effect::Must,
-                    };
-                    link.send(&request, nobody.ticket(), Watch::effect(effect));
+                for (_, request) in greeting.requests(&self.target) {
+                    link.send(&request, nobody.ticket(), Watch::effect(Effect::Must));
                 }
                 self.pins.resetting.borrow_mut().push((Rc::clone(link), greeting));
             }
@@ -234,6 +255,30 @@ impl std::ops::Deref for PinnedLink {
 
 impl Drop for PinnedLink {
     fn drop(&mut self) {
+        self.links.pins.used.fetch_sub(1, Ordering::Relaxed);
+        self.links.metrics.pinned_clients.decrement(1.0);
+        self.links.take_back(&self.link);
+    }
+}
+
+/// A connection on which a client's credentials are proved.
+pub struct ProvingLink {
+    link: Rc<Link>,
+    links: Rc<Links>,
+}
+
+impl std::ops::Deref for ProvingLink {
+    type Target = Rc<Link>;
+    fn deref(&self) -> &Rc<Link> {
+        &self.link
+    }
+}
+
+impl Drop for ProvingLink {
+    fn drop(&mut self) {
+        let pins = &self.links.pins;
+        pins.proving.set(pins.proving.get() - 1);
+        pins.provers.borrow_mut().drain(..).for_each(Waker::wake);
         self.links.take_back(&self.link);
     }
 }
