@@ -87,6 +87,9 @@ fn a_connection_of_ones_own_goes_back_when_its_state_is_over() {
         (vec!["CLIENT NO-EVICT ON"], vec!["CLIENT NO-EVICT OFF"]),
         (vec!["WATCH k", "SELECT 1"], vec!["RESET"]),
     ] {
+        if begin[0] == "CLIENT NO-EVICT ON" && matches!(redis.conn().call("CLIENT NO-EVICT OFF"), Reply::Error(_)) {
+            continue; // not known before 7.0
+        }
         for line in &begin {
             assert!(!matches!(conn.call(line), Reply::Error(_)), "{line}");
         }

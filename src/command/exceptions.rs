@@ -105,8 +105,10 @@ fn client(args: &Args<'_>) -> Route {
         3 | 4 if sub("UNBLOCK") => Route::Rewritten(Rewritten::ClientUnblock),
         // Asked by recent clients of every server, and refused by most; where it is known it would speak of a link.
         _ if sub("MAINT_NOTIFICATIONS") => Route::Refuse(MAINT_NOTIFICATIONS),
-        // For the whole server, or an error, or of a connection that has not been told anything: any may ask.
-        _ => Route::Link,
+        // Of a connection that has not been told anything: any may ask.
+        _ if sub("HELP") || sub("TRACKING") || sub("NO-EVICT") || sub("NO-TOUCH") || sub("CACHING") => Route::Link,
+        // An error, or what a later engine knows (CAPA, IMPORT-SOURCE): the connection may remember it.
+        _ => UNKNOWN_ROUTE,
     }
 }
 

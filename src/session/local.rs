@@ -191,6 +191,12 @@ impl Core {
 
     /// The upstream's reply to HELLO where it takes the credentials, or else its refusal.
     fn poll_proof(&self, cx: &mut Context<'_>, on: &mut On, greeting: &Greeting) -> Poll<Result<Bytes, BytesMut>> {
+        if let On::Prover { link, next: Some(_), .. } = on
+            && link.is_closed()
+        {
+            // A warm one that the upstream had closed: it proves nothing.
+            *on = On::Nothing;
+        }
         if let On::Nothing = on {
             let replies = ReplyQueue::new(usize::MAX);
             let link = ready!(self.context.links.prover(&replies, greeting, cx));

@@ -59,7 +59,8 @@ impl Core {
         if !self.enter(Lane::Pinned) {
             return Opened::NotYet;
         }
-        match self.context.links.pinned(&self.replies, &self.client.greeting, reason) {
+        let name = self.entry.state().name.clone();
+        match self.context.links.pinned(&self.replies, &self.client.greeting, &name, reason) {
             Some(pin) => {
                 self.pin = Some(pin);
                 Opened::Yes

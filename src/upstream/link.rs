@@ -100,6 +100,8 @@ pub struct Link {
     never_up: Cell<bool>,
     /// Exclusive only: the upstream wants to know first who the client is, as it answers whatever the client asks.
     refused: Cell<bool>,
+    /// Exclusive only: the name that it was told last, of the client that it serves.
+    pub name: RefCell<Vec<u8>>,
     /// The connection's id upstream, 0 while it is not known.
     upstream_id: Cell<u64>,
     /// Exclusive only: bytes go through as they come, for replies are no longer one a request.
@@ -133,6 +135,7 @@ impl Link {
                 hello: Bytes::new(),
             }),
             members: RefCell::default(),
+            name: RefCell::default(),
             counted: Cell::new(None),
             never_up: Cell::new(true),
             refused: Cell::new(false),

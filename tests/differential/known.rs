@@ -35,10 +35,13 @@ const KNOWN: &[Known] = &[
         802,
         "an empty request is not passed on",
     ),
-    known(
+    known_below(
         "greeting: HELLO with what it does not take",
+        702,
         "the name in a HELLO that is refused for what stands behind it is not kept",
     ),
+    known_below("greeting: go-redis with a maintenance handshake", 700, "refused in the words of later engines"),
+    known_below("reply_mode: SUBSCRIBE while replies are off", 700, "CLIENT REPLY does not silence acknowledgements"),
     known("auth: ACL", "the link of a user who was deleted tries once more to be that user, and ACL LOG tells of it"),
     known("auth: a user who may little", "CLIENT REPLY is the sidecar's own, whoever asks"),
     known("frame: an argument that is not followed by a line's end", FRAMES),
@@ -54,6 +57,11 @@ pub fn why_known(case: &str) -> Option<&'static str> {
     KNOWN.iter().find(here).map(|known| known.reason)
 }
 
+/// Whether it differs depends on which of two connections is served first.
+pub fn differs_by_chance(case: &str) -> bool {
+    case == "auth: ACL"
+}
+
 /// Commands after which the sidecar ends a client at once when that closes its sending side, whatever was on its way: the
 /// connection's replies are not one a request, or may never come. Whether anything is lost is a race.
 const ENDS_AT_ONCE: &[&str] = &[
@@ -66,6 +74,7 @@ const ENDS_AT_ONCE: &[&str] = &[
     "MONITOR",
     "CLIENT REPLY",
     "WAIT",
+    "WAITAOF",
     "BLPOP",
     "BRPOP",
     "BRPOPLPUSH",

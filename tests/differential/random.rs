@@ -2,6 +2,7 @@
 
 use super::super::common::{Dice, words};
 use super::case::{By, Case, Send, Step, What};
+use super::pair::engine;
 
 /// Whatever leaves no state. Keys are few, so that types clash and errors are among the replies.
 const PLAIN: &[&str] = &[
@@ -144,7 +145,9 @@ pub fn stream(seed: u64, own: &str) -> Vec<Step> {
         };
         // What a client subscribes to inside MULTI goes through byte for byte from then on, as its case shows: what it asks
         // of the sidecar behind it is asked of the upstream.
-        let list = if (kind == 4 || kind == 6) && in_multi { PLAIN } else { kinds[kind] };
+        // Before 7.0 CLIENT REPLY silences messages too.
+        let mixed = kind == 6 && engine().0 < 700;
+        let list = if (kind == 4 || kind == 6) && in_multi || mixed { PLAIN } else { kinds[kind] };
         let line = list[dice.below(list.len() as u64) as usize];
         if !own.is_empty() && SHARED.contains(&line) {
             continue;

@@ -122,11 +122,12 @@ impl Pins {
 }
 
 impl Links {
-    /// A connection of this client's own, or None where `pinned_max` are in use.
+    /// A connection of this client's own, or None where `pinned_max` are in use. Upstream it bears the client's name.
     pub fn pinned(
         self: &Rc<Self>,
         client: &Rc<ReplyQueue>,
         greeting: &Greeting,
+        name: &[u8],
         reason: PinReason,
     ) -> Option<PinnedLink> {
         if self.pins.used.fetch_add(1, Ordering::Relaxed) >= self.pins.max {
@@ -141,6 +142,12 @@ impl Links {
             None => self.make_exclusive(Some(Rc::clone(client)), greeting),
         };
         self.keep_spare();
+        if *link.name.borrow() != name {
+            let mut set_name = BytesMut::new();
+            write::request(&mut set_name, &[b"CLIENT", b"SETNAME", name]);
+            link.send(&set_name, client.muted_ticket(), None);
+            *link.name.borrow_mut() = name.to_vec();
+        }
         self.metrics.pins[reason].increment(1);
         self.metrics.pinned_clients.increment(1.0);
         Some(PinnedLink { link, links: Rc::clone(self) })
@@ -226,6 +233,7 @@ impl Links {
         match () {
             () if clean => self.pins.keep_warm(link, greeting),
             () if resettable && greeting.identity.is_none() => {
+                link.name.borrow_mut().clear();
                 let nobody = ReplyQueue::new(usize::MAX);
                 let mut reset = BytesMut::new();
                 write::request(&mut reset, &[b"RESET"]);
