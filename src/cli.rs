@@ -31,7 +31,7 @@ Then, with any Redis client:
   curl http://127.0.0.1:9121/metrics               also /healthz and /readyz
 
 Other commands go to the upstream as they are; a few about the connection itself
-(HELLO, SELECT, CLIENT SETNAME ...) are answered here.";
+(HELLO, SELECT, CLIENT REPLY ...) are answered here.";
 
 const RUN_EXAMPLES: &str = "\
 Flags beat these environment variables, which beat the file, which beats the defaults:
