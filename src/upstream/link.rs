@@ -286,6 +286,11 @@ impl Link {
         members.push(Rc::downgrade(client));
     }
 
+    /// A client's own user's, and none of its clients is there any more.
+    fn is_deserted(&self) -> bool {
+        self.inner.borrow().slots.is_empty() && self.members.borrow().iter().all(|member| member.strong_count() == 0)
+    }
+
     /// The user is no more, or has another password: its connections were ended, and so are the clients behind them.
     fn end_members(&self) {
         for client in self.members.borrow_mut().drain(..).filter_map(|member| member.upgrade()) {
@@ -478,6 +483,10 @@ async fn run(link: Rc<Link>, scratch: Scratch) {
                 link.set_state(State::Connecting);
                 let lived = driver.lived;
                 link.lose(&error, driver.mid_reply());
+                if link.greeting.identity.is_some() && link.is_deserted() {
+                    // Who needs it next makes it anew, and is not refused for what happened to this one.
+                    link.close();
+                }
                 if !link.is_exclusive() && !lived {
                     // It greets and hangs up: once more at once would be a storm.
                     tokio::select! {
