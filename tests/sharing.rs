@@ -300,3 +300,34 @@ fn shutdown_ends_the_client_as_it_would_directly() {
     conn.expect_close();
     until("it is gone", SOON, || (other.call("GET k").error_word() == "UNAVAILABLE").then_some(()));
 }
+
+#[test]
+fn a_request_too_large_to_be_kept_leaves_its_state_where_it_is_asked_for() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut conn = sidecar.conn();
+    let large = vec![b'w'; 4 << 20];
+    conn.call_args(&[b"WATCH".as_slice(), b"k", &large]).expect_ok();
+    redis.conn().call("SET k changed").expect_ok();
+    let replies = conn.pipeline(&["MULTI", "SET k lost", "EXEC"].map(words));
+    assert!(replies[2].is_nil(), "{:?}", replies[2]);
+    assert_eq!(conn.call("GET k"), Reply::bulk("changed"));
+    assert_eq!(pinned(&sidecar), 1.0);
+}
+
+#[test]
+fn an_endless_script_holds_up_nobody_who_can_evade_it() {
+    let redis = Redis::start();
+    redis.conn().call("CONFIG SET lua-time-limit 20").expect_ok();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=2"]);
+    let (mut runs, mut other, mut third) = (sidecar.conn(), sidecar.conn(), sidecar.conn());
+    for conn in [&mut runs, &mut other, &mut third] {
+        conn.call("GET k");
+    }
+    runs.send(&encode(&["EVAL", "while true do end", "0"]));
+    until("it is told to be busy", SOON, || (other.call("GET k").error_word() == "BUSY").then_some(()));
+    assert_eq!(third.call("GET k").error_word(), "BUSY");
+    other.call("SCRIPT KILL").expect_ok();
+    assert!(matches!(runs.reply(), Reply::Error(_)));
+    assert!(third.call("GET k").is_nil());
+}

@@ -211,8 +211,7 @@ impl Core {
     fn must_be_raw(&self, args: &Args<'_>, route: Route) -> bool {
         match route {
             Route::Pin(Pin::Raw) => true,
-            // Each channel is acknowledged, inside the reply of EXEC and, in RESP2, behind it. Whether this is inside MULTI
-            // is not known for certain while replies are on their way; but nobody subscribes so.
+            // Each channel is acknowledged, inside the reply of EXEC and, in RESP2, behind it.
             Route::Pin(Pin::Subscription) => {
                 self.pin.as_ref().is_some_and(|pin| pin.remembered().in_multi) && args.len() > 1
             }
@@ -344,7 +343,11 @@ impl Core {
             pin.raw.set(true);
         }
         if !pin.raw.get() {
-            let effect = if route == Route::Pin(Pin::Unknown) { Effect::Unknown } else { Effect::None };
+            // Of its arguments not all are known: what may leave state is taken to have left it.
+            let effect = match route {
+                Route::Link | Route::Script | Route::Pin(Pin::Blocking) => Effect::None,
+                _ => Effect::Doubtful,
+            };
             pin.send(b"", self.ticket(), Watch::effect(effect));
             self.set_blocking(route);
         }
