@@ -165,6 +165,31 @@ fn a_client_gone_leaves_nothing_of_its_state_to_the_next_one_of_its_connection()
 }
 
 #[test]
+fn nobody_is_told_of_a_key_that_another_client_read() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=1"]);
+    let tracking = |sidecar: &Sidecar| {
+        until("a connection of one's own", SOON, || {
+            let mut conn = sidecar.conn();
+            conn.call("HELLO 3");
+            (!matches!(conn.call("CLIENT TRACKING ON"), Reply::Error(_))).then_some(conn)
+        })
+    };
+    for end in ["CLIENT TRACKING OFF", "RESET", "(it goes)"] {
+        let mut first = tracking(&sidecar);
+        first.call("GET secret");
+        if end != "(it goes)" {
+            first.call(end);
+            comes_to_be_unpinned(&sidecar, end);
+        }
+        drop(first);
+        let mut second = tracking(&sidecar);
+        redis.conn().call("SET secret changed").expect_ok();
+        assert_eq!(second.call("PING"), Reply::Simple("PONG".into()), "after {end}");
+    }
+}
+
+#[test]
 fn one_too_many_with_a_connection_of_its_own_is_told_so_and_nothing_of_its_transaction_happens() {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=1"]);

@@ -128,6 +128,7 @@ pub fn stream(seed: u64, own: &str) -> Vec<Step> {
     let loved = [dice.below(7) as usize, dice.below(7) as usize];
     let mut steps = Vec::new();
     let (mut in_multi, mut skips) = (false, false);
+    let (mut tracked, mut tracking_over) = (false, false);
     for _ in 0..5 + dice.below(45) {
         let kind = match dice.below(10) {
             0..4 => 0,
@@ -150,6 +151,13 @@ pub fn stream(seed: u64, own: &str) -> Vec<Step> {
         let list = if (kind == 4 || kind == 6) && in_multi || mixed { PLAIN } else { kinds[kind] };
         let line = list[dice.below(list.len() as u64) as usize];
         if !own.is_empty() && SHARED.contains(&line) {
+            continue;
+        }
+        // Redis tells who turns tracking on again of what was read before; from the sidecar it has another connection then.
+        tracking_over |= tracked && ["RESET", "CLIENT TRACKING OFF"].contains(&line);
+        let tracks = line.starts_with("CLIENT TRACKING ON");
+        tracked |= tracks;
+        if tracks && tracking_over {
             continue;
         }
         match line {

@@ -197,6 +197,9 @@ pub struct State {
     /// What it is subscribed to.
     pub subscriptions: Subscriptions,
     kept: Kept,
+    /// CLIENT TRACKING was on: the upstream's table of who read what keeps the connection's id even when it is off again, so
+    /// whoever turned it on next would be told of keys that another client read.
+    tracked: bool,
     /// Commands that the transaction has queued so far.
     queued: usize,
     /// Those of them that are watched, by their places.
@@ -213,6 +216,7 @@ impl State {
             watching: false,
             subscriptions: Subscriptions::default(),
             kept: Kept::NOTHING,
+            tracked: false,
             queued: 0,
             marked: Vec::new(),
         }
@@ -224,10 +228,11 @@ impl State {
         !self.in_multi && !self.watching && self.subscriptions.is_empty() && self.kept == Kept::NOTHING
     }
 
-    /// RESET takes away all that it remembers.
+    /// Clean, or clean after a RESET, it is as a new one to whoever gets it next. (RESET lifts NO-EVICT and NO-TOUCH in later
+    /// engines only.)
     #[must_use]
-    pub fn is_resettable(&self) -> bool {
-        !self.kept.has(Kept::UNKNOWN.with(Kept::TARGET))
+    pub fn is_reusable(&self) -> bool {
+        !self.tracked && self.kept == Kept::NOTHING
     }
 
     /// Another client's invalidations go to it, or no more.
@@ -280,7 +285,8 @@ impl State {
             // Refused for another reason (LOADING, NOAUTH) it leaves the transaction open.
             Effect::Discard if !refused => self.end_transaction(),
             Effect::Reset if ok => {
-                *self = Self::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None });
+                let fresh = Self::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None });
+                *self = Self { tracked: self.tracked, ..fresh };
             }
             Effect::Multi if ok => self.in_multi = true,
             Effect::Watch if ok => self.watching = true,
@@ -296,7 +302,10 @@ impl State {
                 }
             }
             Effect::Auth(credentials) if ok => self.greeting.become_user(credentials),
-            Effect::Keep(kept) if ok => self.kept = self.kept.with(kept),
+            Effect::Keep(kept) if ok => {
+                self.kept = self.kept.with(kept);
+                self.tracked |= kept.has(Kept::TRACKING);
+            }
             Effect::Lift(kept) if ok => self.kept = self.kept.without(kept),
             Effect::Doubtful => self.kept = self.kept.with(Kept::UNKNOWN),
             Effect::Unknown if !refused => self.kept = self.kept.with(Kept::UNKNOWN),

@@ -226,13 +226,14 @@ impl Links {
         if !link.is_up() || !link.is_idle() || link.raw.get() {
             return link.close();
         }
-        let (clean, resettable, greeting) = {
+        let (clean, reusable, greeting) = {
             let remembered = link.remembered();
-            (remembered.is_clean(), remembered.is_resettable(), remembered.greeting.clone())
+            (remembered.is_clean(), remembered.is_reusable(), remembered.greeting.clone())
         };
         match () {
+            () if !reusable => link.close(),
             () if clean => self.pins.keep_warm(link, greeting),
-            () if resettable && greeting.identity.is_none() => {
+            () if greeting.identity.is_none() => {
                 link.name.borrow_mut().clear();
                 let nobody = ReplyQueue::new(usize::MAX);
                 let mut reset = BytesMut::new();
