@@ -164,6 +164,8 @@ pub(super) struct Core {
     pub pin: Option<PinnedLink>,
     /// A request on the pinned connection may wait in the upstream.
     pub pin_blocking: bool,
+    /// The client's RESET was passed to its own connection.
+    pub resetting: bool,
     pub stage: Stage,
     pub wait: Option<Wait>,
     counts: [u64; ROUTES.len()],
@@ -188,6 +190,7 @@ impl Core {
             link: None,
             pin: None,
             pin_blocking: false,
+            resetting: false,
             stage: Stage::Frames,
             wait: None,
             counts: [0; ROUTES.len()],

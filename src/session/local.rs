@@ -1,6 +1,6 @@
 //! What the sidecar answers itself, as Redis would.
 
-use super::core::{Asked, Core, On, Phase, ReplyMode, Step, Wait, Waiting};
+use super::core::{Asked, Core, Lane, On, Phase, ReplyMode, Step, Wait, Waiting};
 use crate::command::{Args, Hello, Local};
 use crate::metrics::{ErrorKind, ErrorOrigin, Route};
 use crate::resp::{Proto, ReplyQueue, write};
@@ -61,11 +61,20 @@ impl Core {
         Step::Done
     }
 
-    /// The client is new again, but for its id. What its own connection remembers goes with that.
+    /// The client is new again, but for its id.
     fn reset(&mut self) -> Step {
         if self.replies.waiting() > 0 {
             return Step::Blocked;
         }
+        // What its own connection remembers is gone before the client is told so, a subscription before others publish.
+        if let Some(pin) = self.pin.as_ref().filter(|pin| !pin.is_closed() && !pin.remembered().is_clean())
+            && !std::mem::replace(&mut self.resetting, true)
+        {
+            pin.reset(&self.context.links.first_greeting(Proto::Resp2), &self.replies);
+            self.lane = Lane::Pinned;
+            return Step::Blocked;
+        }
+        self.resetting = false;
         self.count(Route::Local);
         (self.pin, self.link) = (None, None);
         self.client.greeting = self.context.links.first_greeting(Proto::Resp2);

@@ -160,6 +160,9 @@ pub fn stream(seed: u64, own: &str) -> Vec<Step> {
         if tracks && tracking_over {
             continue;
         }
+        if in_multi && line.starts_with("CLIENT REPLY") {
+            continue;
+        }
         match line {
             "MULTI" => in_multi = true,
             "EXEC" | "DISCARD" | "RESET" => in_multi = false,

@@ -301,7 +301,7 @@ impl<'l> Driver<'l> {
             let mut inner = self.link.inner.borrow_mut();
             inner.scripts = inner.scripts.saturating_sub(1);
         }
-        let must = matches!(watch.effect, Effect::Must | Effect::Reset);
+        let must = matches!(watch.effect, Effect::Must | Effect::Reset(_));
         remembered.apply(watch.effect, kind);
         let proto = remembered.greeting.proto;
         drop(remembered);

@@ -75,8 +75,8 @@ pub enum Effect {
     /// One of the `SUBSCRIBE` and `UNSUBSCRIBE` family: so many replies follow, None: as many as there are subscriptions
     /// when its turn comes.
     Subscription(Family, Option<usize>),
-    /// `RESET`, of the sidecar's own: it remembers nothing.
-    Reset,
+    /// `RESET`, of the sidecar's own, with what makes it this greeting's behind it: it remembers nothing else.
+    Reset(Box<Greeting>),
     /// A request of the sidecar's own, whose refusal makes the connection another than the client believes: it is closed.
     Must,
 }
@@ -266,7 +266,7 @@ impl State {
     /// A reply came whose first byte is `kind`. True: the transaction has queued the request, and its watch is kept.
     pub fn queue(&mut self, kind: u8, watch: &mut Option<Box<Watch>>) -> bool {
         let control =
-            matches!(watch.as_deref(), Some(Watch { effect: Effect::Exec | Effect::Discard | Effect::Reset, .. }));
+            matches!(watch.as_deref(), Some(Watch { effect: Effect::Exec | Effect::Discard | Effect::Reset(_), .. }));
         if !self.in_multi || kind != b'+' || control {
             return false;
         }
@@ -284,10 +284,7 @@ impl State {
             Effect::Exec if self.in_multi => self.end_transaction(),
             // Refused for another reason (LOADING, NOAUTH) it leaves the transaction open.
             Effect::Discard if !refused => self.end_transaction(),
-            Effect::Reset if ok => {
-                let fresh = Self::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None });
-                *self = Self { tracked: self.tracked, ..fresh };
-            }
+            Effect::Reset(greeting) if ok => *self = Self { tracked: self.tracked, ..Self::new(*greeting) },
             Effect::Multi if ok => self.in_multi = true,
             Effect::Watch if ok => self.watching = true,
             Effect::Unwatch if ok => self.watching = false,

@@ -89,7 +89,6 @@ impl Pins {
             self.resetting.take().into_iter().partition(|(link, _)| link.is_idle() || link.is_closed());
         *self.resetting.borrow_mut() = pending;
         for (link, greeting) in done.into_iter().filter(|(link, _)| !link.is_closed()) {
-            link.forget(greeting.clone());
             self.keep_warm(&link, greeting);
         }
     }
@@ -234,18 +233,29 @@ impl Links {
             () if !reusable => link.close(),
             () if clean => self.pins.keep_warm(link, greeting),
             () if greeting.identity.is_none() => {
-                link.name.borrow_mut().clear();
-                let nobody = ReplyQueue::new(usize::MAX);
-                let mut reset = BytesMut::new();
-                write::request(&mut reset, &[b"RESET"]);
-                link.send(&reset, nobody.ticket(), Watch::effect(Effect::Reset));
-                for (_, request) in greeting.requests(&self.target) {
-                    link.send(&request, nobody.ticket(), Watch::effect(Effect::Must));
-                }
+                self.reset(link, &greeting, &ReplyQueue::new(usize::MAX));
                 self.pins.resetting.borrow_mut().push((Rc::clone(link), greeting));
             }
             () => link.close(),
         }
+    }
+
+    /// Takes all from a connection that it remembers, and makes it this greeting's.
+    fn reset(&self, link: &Link, greeting: &Greeting, client: &Rc<ReplyQueue>) {
+        link.name.borrow_mut().clear();
+        let mut reset = BytesMut::new();
+        write::request(&mut reset, &[b"RESET"]);
+        link.send(&reset, client.muted_ticket(), Watch::effect(Effect::Reset(Box::new(greeting.clone()))));
+        for (_, request) in greeting.requests(&self.target) {
+            link.send(&request, client.muted_ticket(), Watch::effect(Effect::Must));
+        }
+    }
+}
+
+impl PinnedLink {
+    /// The client begins anew: this greeting is what is left. It waits for the replies, which it does not see.
+    pub fn reset(&self, greeting: &Greeting, client: &Rc<ReplyQueue>) {
+        self.links.reset(&self.link, greeting, client);
     }
 }
 
