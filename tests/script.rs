@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Conn, Redis, Reply};
+use common::{Conn, Dice, Redis, Reply};
 use inventory_sentinel::inventory::{keys, script};
 
 const CLOCK: &str = "clock";
@@ -23,7 +23,7 @@ impl Script {
 
     /// One call; `settle_max`, the batch's name and attempt, then the operations as words.
     fn call(&mut self, settle_max: u32, batch: &str, attempt: u32, operations: &str) -> Reply {
-        let mut args = vec!["EVALSHA".to_owned(), self.sha.clone(), "8".to_owned()];
+        let mut args = vec!["EVALSHA".to_owned(), self.sha.clone(), "9".to_owned()];
         args.extend(keys::cell_keys("t", 0));
         args.extend(["60000", "60000"].map(str::to_owned));
         args.extend([settle_max.to_string(), batch.to_owned(), attempt.to_string(), "RCBEGSTAPUQLX".to_owned()]);
@@ -35,8 +35,41 @@ impl Script {
         self.call(settle_max, batch, attempt, operations).items()[2].items().to_vec()
     }
 
+    /// One call of a namespace of its own; `letters` not empty: not the easy way.
+    fn call_words(&mut self, namespace: &str, letters: &str, operations: &[Vec<u8>]) -> Reply {
+        let mut args: Vec<Vec<u8>> = vec![b"EVALSHA".to_vec(), self.sha.clone().into(), b"9".to_vec()];
+        args.extend(keys::cell_keys(namespace, 0).map(String::into_bytes));
+        args.extend(["60000", "60000", "1000", "batch", "1", letters].map(|word| word.as_bytes().to_vec()));
+        args.extend_from_slice(operations);
+        self.conn.call_args(&args)
+    }
+
+    /// All that one key of the namespace holds.
+    fn stored(&mut self, namespace: &str, part: usize) -> Reply {
+        let name = &keys::cell_keys(namespace, 0)[part];
+        match self.conn.call_args(&["TYPE", name]) {
+            Reply::Simple(kind) if kind == "zset" => self.conn.call_args(&["ZRANGE", name, "0", "-1", "WITHSCORES"]),
+            Reply::Simple(kind) if kind == "hash" => {
+                let fields = self.conn.call_args(&["HGETALL", name]).items().to_vec();
+                let mut pairs: Vec<_> = fields.chunks(2).map(|pair| format!("{pair:?}")).collect();
+                pairs.sort();
+                Reply::bulk(pairs.join(" "))
+            }
+            other => other,
+        }
+    }
+
+    /// Commands that the upstream has executed so far, those inside scripts too.
+    fn commands_called(&mut self) -> u64 {
+        let text = self.conn.call("INFO commandstats").text();
+        let calls = text.lines().filter_map(|line| line.split("calls=").nth(1)?.split(',').next());
+        calls.map(|calls| calls.parse::<u64>().expect("a number")).sum()
+    }
+
+    /// available, reserved, committed
     fn stock(&mut self, sku: &str) -> String {
-        self.conn.call_args(&["HGET", &keys::cell_keys("t", 0)[0], sku]).text()
+        let text = self.conn.call_args(&["HGET", &keys::cell_keys("t", 0)[0], sku]).text();
+        text.rsplit_once(' ').expect("four numbers").0.to_owned()
     }
 }
 
@@ -60,11 +93,11 @@ fn a_call_that_meets_its_limit_answers_a_prefix_and_the_rest_goes_on_in_order() 
     let mut script = Script::new(&redis);
     script.results(100, "set", 1, "T t1 sku 25 ~ ~");
     for i in 0..25 {
-        script.results(100, &format!("r{i}"), 1, &format!("R id{i} tok{i} sku 1 10 0"));
+        script.results(100, &format!("r{i}"), 1, &format!("R id{i} tok{i} sku 1 10"));
     }
     redis.set_clock(CLOCK, NOW + 10);
     // Nothing is available until all 25 are taken back; the commit behind it must not be decided before it.
-    let operations = "R big tokb sku 25 50 0 C big tokc ~";
+    let operations = "R big tokb sku 25 50 C big tokc ~";
     let mut rounds = 0;
     let done = loop {
         let results = script.results(10, &format!("big{rounds}"), 1, operations);
@@ -83,11 +116,11 @@ fn records_are_forgotten_when_their_time_is_over_and_a_reused_id_is_not() {
     let redis = Redis::start();
     let mut script = Script::new(&redis);
     script.results(100, "set", 1, "T t1 sku 10 ~ ~");
-    script.results(100, "a", 1, "R one tok1 sku 1 1000 0 R two tok2 sku 1 1000 0 B one B two");
+    script.results(100, "a", 1, "R one tok1 sku 1 1000 R two tok2 sku 1 1000 B one B two");
     redis.set_clock(CLOCK, NOW + 60_000);
     // `two` is free again and lives on; `one` is forgotten.
     assert_eq!(
-        script.results(100, "b", 1, "R two tok3 sku 2 1000 0 X x1 100"),
+        script.results(100, "b", 1, "R two tok3 sku 2 1000 X x1 100"),
         vec![Reply::Int(1), Reply::Array(vec![Reply::Int(0), Reply::Int(0)])]
     );
     let holds = script.conn.call_args(&["HKEYS", &keys::cell_keys("t", 0)[1]]);
@@ -108,12 +141,12 @@ fn records_are_forgotten_when_their_time_is_over_and_a_reused_id_is_not() {
 
 #[test]
 fn a_key_of_another_type_fails_the_call_before_anything_is_written() {
-    for wrong in 0..8 {
+    for wrong in 0..9 {
         let redis = Redis::start();
         let mut script = Script::new(&redis);
         let names = keys::cell_keys("t", 0);
         script.conn.call_args(&["SET", &names[wrong], "not ours"]).expect_ok();
-        let reply = script.call(100, "a", 1, "T t1 sku 10 ~ ~ R one tok1 sku 1 1000 0 C one tok2 ~ P t2 1 sku X x1 10");
+        let reply = script.call(100, "a", 1, "T t1 sku 10 ~ ~ R one tok1 sku 1 1000 C one tok2 ~ P t2 1 sku X x1 10");
         if reply.error_word().is_empty() {
             continue; // a key that this batch did not need
         }
@@ -137,11 +170,11 @@ fn no_sku_is_taken_for_another_in_the_order_of_open_reservations() {
             100,
             &format!("s{index}"),
             1,
-            &format!("T t{index} {sku} 1 ~ ~ R id{index} tok {sku} 1 {} 0", 100 + index),
+            &format!("T t{index} {sku} 1 ~ ~ R id{index} tok {sku} 1 {}", 100 + index),
         );
     }
     for (index, sku) in ["1", "1:1", "11", "1:", ":1", "3:1", "1:000"].iter().enumerate() {
-        let refusal = script.results(100, &format!("q{index}"), 1, &format!("R q{index} tok {sku} 1 10 0"));
+        let refusal = script.results(100, &format!("q{index}"), 1, &format!("R q{index} tok {sku} 1 10"));
         assert_eq!(refusal[0].items()[3], Reply::Int(100 + index as i64), "{sku}");
     }
 }
@@ -151,7 +184,7 @@ fn a_reaping_comes_to_every_sku_that_is_overdue_and_says_when_more_is_left() {
     let redis = Redis::start();
     let mut script = Script::new(&redis);
     for i in 0..1200 {
-        script.results(100, &format!("b{i}"), 1, &format!("T t{i} sku{i} 1 ~ ~ R id{i} tok sku{i} 1 10 0"));
+        script.results(100, &format!("b{i}"), 1, &format!("T t{i} sku{i} 1 ~ ~ R id{i} tok sku{i} 1 10"));
     }
     redis.set_clock(CLOCK, NOW + 10);
     assert_eq!(script.results(5000, "x1", 1, "X x1 300")[0], Reply::Array(vec![Reply::Int(300), Reply::Int(1)]));
@@ -159,4 +192,81 @@ fn a_reaping_comes_to_every_sku_that_is_overdue_and_says_when_more_is_left() {
     for i in [0, 700, 1199] {
         assert_eq!(script.stock(&format!("sku{i}")), "1 0 0");
     }
+}
+
+/// Operations of lots as they come, in words of the script.
+fn lot_operations(dice: &mut Dice, lots: &mut Vec<(String, u16)>) -> Vec<Vec<u8>> {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..1 + dice.below(3) {
+        let known = dice.below(lots.len() as u64 + 1) as usize;
+        if dice.below(2) == 0 || known == lots.len() {
+            // Now and then a lot that is there already: a sending again.
+            let again = dice.below(8) == 0 && known < lots.len();
+            let lot = if again { lots[known].0.clone() } else { format!("{:019}", lots.len()) };
+            let (mut runs, mut places) = (Vec::new(), 0);
+            for _ in 0..1 + dice.below(3) {
+                let (count, quantity) = (1 + dice.below(5) as u16, dice.below(4) as u32);
+                runs.extend_from_slice(&count.to_be_bytes());
+                runs.extend_from_slice(&quantity.to_be_bytes());
+                places += count;
+            }
+            let (sku, ttl) = (format!("sku{}", dice.below(2)), 5 + dice.below(30));
+            words.extend([b"r".to_vec(), lot.clone().into(), sku.into(), ttl.to_string().into()]);
+            words.extend([format!("{NOW}").into(), runs]);
+            if !again {
+                lots.push((lot, places));
+            }
+        } else {
+            let (lot, places) = &lots[known];
+            let commit = dice.below(2) == 0;
+            let mut asked: Vec<u16> =
+                (0..1 + dice.below(6)).map(|_| dice.below(u64::from(*places) + 2) as u16).collect();
+            if dice.below(4) > 0 {
+                asked.sort_unstable();
+                asked.dedup();
+            }
+            let mut list = Vec::new();
+            for place in asked {
+                list.extend_from_slice(&place.to_be_bytes());
+                if commit {
+                    list.extend_from_slice(format!("token{:06}", dice.below(1_000_000)).as_bytes());
+                }
+            }
+            words.extend([if commit { b"c".to_vec() } else { b"b".to_vec() }, lot.clone().into(), list]);
+        }
+    }
+    words
+}
+
+#[test]
+fn the_easy_way_does_and_says_what_the_long_way_does() {
+    let redis = Redis::start();
+    let mut script = Script::new(&redis);
+    let mut easy = 0;
+    for seed in 0..100 {
+        let mut dice = Dice::new(seed);
+        let (mut lots, mut now) = (Vec::new(), NOW);
+        let ways = ["easy", "long"].map(|way| format!("{way}{seed}"));
+        redis.set_clock(CLOCK, now);
+        for way in &ways {
+            for sku in ["sku0", "sku1"] {
+                script.call_words(way, "T", &["T", "t1", sku, "40", "", ""].map(|word| word.as_bytes().to_vec()));
+            }
+        }
+        for step in 0..30 {
+            let operations = lot_operations(&mut dice, &mut lots);
+            now += dice.below(6) as i64;
+            redis.set_clock(CLOCK, now);
+            let before = script.commands_called();
+            let short = script.call_words(&ways[0], "", &operations);
+            easy += u32::from(script.commands_called() - before < 12);
+            let long = script.call_words(&ways[1], "G", &operations);
+            assert_eq!(short, long, "seed {seed}, step {step}: {operations:?}");
+            for part in 0..9 {
+                let stored = ways.clone().map(|way| script.stored(&way, part));
+                assert_eq!(stored[0], stored[1], "seed {seed}, step {step}, {operations:?}");
+            }
+        }
+    }
+    assert!(easy > 100, "{easy} calls may have gone the easy way");
 }

@@ -1,78 +1,66 @@
--- All writes of the call. Nothing may fail after the first of them: stock, holds, ops, protected and meta were read before;
--- of the others those that are only taken from are read here; those that are added to come first, where an entry too many
--- does no harm.
-local function write(command, key, list)
-  local n = #list
-  for from = 1, n, 2 * PAGE do
-    call(command, key, unpack(list, from, math.min(from + 2 * PAGE - 1, n)))
-  end
-end
+-- All writes of the call. Nothing may fail after the first of them: stock, lots, holds, ops, protected and meta were read
+-- before; of the others those that are only taken from are read here; those that are added to come first, where an entry
+-- too many does no harm.
+local function flush()
+  local open_remove, open_remove_n = names(open_removed)
+  local ended_remove, ended_remove_n = names(ended_removed)
+  local due_read, due_read_n = names(due_exact)
+  -- Fails now where the key is of another type.
+  if open_remove_n > 0 then call('ZCARD', KEY_OPEN) end
+  if ended_remove_n > 0 then call('ZCARD', KEY_ENDED) end
+  if due_read_n > 0 then call('ZCARD', KEY_DUE) end
 
-local function names(set)
-  local list, n = {}, 0
-  for name in pairs(set) do
-    n = n + 1
-    list[n] = name
-  end
-  return list
-end
-
--- Fails now where the key is of another type.
-local function probe(key, list)
-  if #list > 0 then call('ZCARD', key) end
-end
-
-local function flush_due(skus)
-  for _, sku in ipairs(skus) do
-    local prefix = open_prefix(sku)
-    local member = call('ZRANGEBYLEX', KEY_OPEN, '[' .. prefix, '(' .. prefix .. ':', 'LIMIT', 0, 1)[1]
-    if member then
-      call('ZADD', KEY_DUE, sub(member, #prefix + 1, #prefix + TIME_LENGTH), sku)
-    else
-      call('ZREM', KEY_DUE, sku)
+  for sku, expires in pairs(due_earlier) do
+    local s = stock_of(sku)
+    if s.due == 0 or expires < s.due then
+      call('ZADD', KEY_DUE, 'LT', format('%.0f', expires), sku)
+      s.due = expires
+      stock_changed[sku] = true
     end
   end
-end
+  write('ZADD', KEY_OPEN, open_add, open_add_n)
+  write('ZADD', KEY_ENDED, ended_add, ended_add_n)
 
-local function flush_protected()
-  local marks, unmarks = {}, {}
-  for sku in pairs(protected_changed) do
-    if protected[sku] then marks[#marks + 1] = sku else unmarks[#unmarks + 1] = sku end
-  end
-  write('SADD', KEY_PROTECTED, marks)
-  write('SREM', KEY_PROTECTED, unmarks)
-  if #marks + #unmarks > 0 then call('HSET', KEY_META, 'protected_version', format('%.0f', protected_version)) end
-end
-
-local function flush()
-  local open_remove, ended_remove, due_read = names(open_removed), names(ended_removed), names(due_exact)
-  probe(KEY_OPEN, open_remove)
-  probe(KEY_ENDED, ended_remove)
-  probe(KEY_DUE, due_read)
-
-  for sku, expires in pairs(due_earlier) do call('ZADD', KEY_DUE, 'LT', expires, sku) end
-  write('ZADD', KEY_OPEN, open_add)
-  write('ZADD', KEY_ENDED, ended_add)
-
-  write('HDEL', KEY_HOLDS, forget_holds)
-  write('HDEL', KEY_OPS, forget_ops)
-  -- What was made and then changed by this call is written twice, the last time as it is now.
-  write('HSET', KEY_HOLDS, holds_new)
-  local changed, n = {}, 0
-  for id in pairs(holds_changed) do
-    changed[n + 1] = id
-    changed[n + 2] = hold_encode(holds[id])
+  write('HDEL', KEY_LOTS, lots_forgotten, #lots_forgotten)
+  write('HDEL', KEY_OPS, ops_forgotten, #ops_forgotten)
+  local list, n = {}, 0
+  for id, bytes in pairs(lots_made) do
+    list[n + 1], list[n + 2] = id, bytes
     n = n + 2
   end
-  write('HSET', KEY_HOLDS, changed)
-  for sku in pairs(stock_changed) do
-    local s = stock[sku]
-    call('HSET', KEY_STOCK, sku, format('%.0f %.0f %.0f', s.available, s.reserved, s.committed))
+  for id in pairs(lots_changed) do
+    list[n + 1], list[n + 2] = id, lot_encode(lots[id])
+    n = n + 2
   end
-  for key in pairs(ops_new) do call('HSET', KEY_OPS, key, cmsgpack.pack(ops[key])) end
+  write('HSET', KEY_LOTS, list, n)
+  if flush_records then flush_records() end
+  if next(ops_new) then
+    local keys, keys_n = names(ops_new)
+    for i = 1, keys_n do call('HSET', KEY_OPS, keys[i], cmsgpack.pack(ops[keys[i]])) end
+  end
   if protected then flush_protected() end
 
-  write('ZREM', KEY_OPEN, open_remove)
-  write('ZREM', KEY_ENDED, ended_remove)
-  flush_due(due_read)
+  write('ZREM', KEY_OPEN, open_remove, open_remove_n)
+  write('ZREM', KEY_ENDED, ended_remove, ended_remove_n)
+  for i = 1, due_read_n do
+    local sku = due_read[i]
+    local prefix, s = open_prefix(sku), stock_of(sku)
+    local member = call('ZRANGEBYLEX', KEY_OPEN, '[' .. prefix, '(' .. prefix .. ':', 'LIMIT', 0, 1)[1]
+    if member then
+      local due = sub(member, #prefix + 1, #prefix + TIME_LENGTH)
+      call('ZADD', KEY_DUE, due, sku)
+      if s then s.due = due + 0 end
+    else
+      call('ZREM', KEY_DUE, sku)
+      if s then s.due = 0 end
+    end
+    if s then stock_changed[sku] = true end
+  end
+  list, n = {}, 0
+  for sku in pairs(stock_changed) do
+    local s = stock[sku]
+    list[n + 1], list[n + 2] = sku, format('%.0f %.0f %.0f %.0f', s.available, s.reserved, s.committed, s.due)
+    n = n + 2
+  end
+  write('HSET', KEY_STOCK, list, n)
 end

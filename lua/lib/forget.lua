@@ -1,8 +1,12 @@
 -- Records that were remembered long enough.
-local forget_holds, forget_ops = {}, {}
-
 local function forget(member)
   local kind, name = sub(member, 1, 1), sub(member, 2)
-  if kind == 'h' then forget_holds[#forget_holds + 1] = name else forget_ops[#forget_ops + 1] = name end
+  if kind == 'h' then
+    holds_forgotten[#holds_forgotten + 1] = name
+  elseif kind == 'l' then
+    lots_forgotten[#lots_forgotten + 1] = name
+  else
+    ops_forgotten[#ops_forgotten + 1] = name
+  end
   ended_removed[member] = true
 end

@@ -1,226 +1,192 @@
--- Reservations by id, their places in `open`, and expiry.
+-- Reservations with a record of their own, by id; and what must look at lots and records alike. Much of it is needed by
+-- few calls: to define it costs the upstream more than a reservation does, so it is defined where it is needed.
 --
 -- A record is "state quantity made expires forget token commit-token length:sku:reference": times in unix ms, forget 0
--- while open, '-' for no commit token, length the SKU's. States: o open, c committed, r rolled back, x expired.
+-- while open, '-' for no token, length the SKU's. States as of lots, but for m and -.
 -- A reservation holds stock while its state is o, also when it is overdue; giving back and leaving o are one step.
 local holds = {}           -- id -> record as a table, a string not decoded yet, or false
-local holds_changed = {}   -- id -> true
--- Lists for HSET and ZADD, as they are made, and how long they are (`#` searches for the end).
-local holds_new, open_add, ended_add = {}, {}, {}
-local holds_new_n, open_add_n, ended_add_n = 0, 0, 0
-local open_removed = {}    -- member of `open` -> true
-local ended_removed = {}   -- member of `ended` -> true
-local ended_touched = {}   -- member of `ended` -> true: this call adds it
-local due_earlier = {}     -- sku -> the soonest expiry that this call adds
-local due_exact = {}       -- sku -> true: read its soonest expiry anew after the writes
-local soonest_known = {}   -- sku -> expiry of the soonest open reservation or false; dropped when that may change
-local settled = {}         -- sku -> true: nothing overdue is left
-local expired_count = 0
+local holds_forgotten = {}
+local hold_of, hold_end, hold_give_back, hold_expire, hold_record, hold_make, hold_move, hold_extend, flush_records
+local lot_place, lot_own_id
 
--- `open` sorts by bytes: a SKU's members stand together (its length in front, so that no SKU is another's beginning),
--- the soonest expiry first.
-local prefixes, times, TIME_LENGTH = {}, {}, 15 -- most of a batch share SKU and time to live
-local function open_prefix(sku)
-  local prefix = prefixes[sku]
-  if not prefix then
-    prefix = #sku .. ':' .. sku .. ':'
-    prefixes[sku] = prefix
-  end
-  return prefix
-end
+local DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
-local function open_time(ms)
-  local text = times[ms]
-  if not text then
-    text = format('%015.0f', ms)
-    times[ms] = text
-  end
-  return text
-end
-
-local function hold_decode(bytes)
-  if not bytes then return false end
-  local state, quantity, made, expires, forget, token, commit_token, length, at =
-    match(bytes, '^(%a) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+):()')
-  length = number(length)
-  return { state = state, sku = sub(bytes, at, at + length - 1), quantity = number(quantity), made = number(made),
-    expires = number(expires), forget = number(forget), token = token, commit_token = commit_token,
-    reference = sub(bytes, at + length + 1) }
-end
-
-local whole_numbers = {} -- as text
-local function whole(value)
-  local text = whole_numbers[value]
-  if not text then
-    text = format('%.0f', value)
-    whole_numbers[value] = text
-  end
-  return text
-end
-
-local made_now = {} -- expires -> that part of a record that is made now
-local function record_times(expires)
-  local text = made_now[expires]
-  if not text then
-    text = ' ' .. whole(now) .. ' ' .. whole(expires) .. ' 0 '
-    made_now[expires] = text
-  end
-  return text
-end
-
-local function hold_encode(h)
-  return h.state .. ' ' .. whole(h.quantity) .. ' ' .. whole(h.made) .. ' ' .. whole(h.expires) .. ' ' .. whole(h.forget)
-    .. ' ' .. h.token .. ' ' .. h.commit_token .. ' ' .. open_prefix(h.sku) .. h.reference
-end
-
-local function holds_read(ids)
-  for from = 1, #ids, PAGE do
-    local to = math.min(from + PAGE - 1, #ids)
+local function holds_read(ids, n)
+  for from = 1, n, PAGE do
+    local to = from + PAGE - 1
+    if to > n then to = n end
     local records = call('HMGET', KEY_HOLDS, unpack(ids, from, to))
     for i = from, to do
       local id = ids[i]
-      if holds[id] == nil then holds[id] = hold_decode(records[i - from + 1]) end
+      if holds[id] == nil then holds[id] = records[i - from + 1] end
     end
   end
 end
 
-local function open_set(id, sku, expires)
-  local member, n, earliest = open_prefix(sku) .. open_time(expires) .. id, open_add_n, due_earlier[sku]
-  open_add[n + 1] = '0'
-  open_add[n + 2] = member
-  open_add_n = n + 2
-  -- To store nil where nothing is would make room for it.
-  if open_removed[member] then open_removed[member] = nil end
-  if soonest_known[sku] ~= nil then soonest_known[sku] = nil end
-  if not earliest or expires < earliest then due_earlier[sku] = expires end
+-- The SKU in a record's bytes.
+local function hold_sku(bytes)
+  local length, at = match(bytes, '^%a %d+ %d+ %d+ %d+ %S+ %S+ (%d+):()')
+  return sub(bytes, at, at + length - 1)
 end
 
-local function open_unset(id, h)
-  open_removed[open_prefix(h.sku) .. open_time(h.expires) .. id] = true
-  if soonest_known[h.sku] ~= nil then soonest_known[h.sku] = nil end
-end
-
-local function ended_set(member, forget)
-  local n = ended_add_n
-  ended_add[n + 1] = whole(forget)
-  ended_add[n + 2] = member
-  ended_add_n = n + 2
-  ended_touched[member] = true
-  if ended_removed[member] then ended_removed[member] = nil end
-end
-
--- From here on the reservation holds no stock.
-local function hold_end(id, h, state)
-  open_unset(id, h)
-  h.state, h.forget = state, now + remember_ms
-  ended_set('h' .. id, h.forget)
-  holds_changed[id] = true
-  stock_changed[h.sku] = true
-end
-
-local function hold_give_back(id, h, state)
-  local s = stock_of(h.sku)
-  s.available, s.reserved = s.available + h.quantity, s.reserved - h.quantity
-  hold_end(id, h, state)
-end
-
-local function hold_expire(id, h)
-  hold_give_back(id, h, 'x')
-  expired_count = expired_count + 1
-end
-
--- The record, whatever its state and age, or false.
-local function hold_record(id)
-  local h = holds[id]
-  if h == nil then
-    h = hold_decode(call('HGET', KEY_HOLDS, id))
-    holds[id] = h
-  elseif type(h) == 'string' then
-    h = hold_decode(h)
-    holds[id] = h
+-- Returns what stands under the first one, where that is read.
+local function lots_read(ids, n)
+  local first
+  for from = 1, n, PAGE do
+    local to = from + PAGE - 1
+    if to > n then to = n end
+    local bytes = call('HMGET', KEY_LOTS, unpack(ids, from, to))
+    for i = from, to do
+      local id = ids[i]
+      if lots[id] == nil then lots[id] = lot_decode(bytes[i - from + 1]) end
+    end
+    if from == 1 then first = bytes[1] end
   end
-  return h
+  return first
 end
 
--- The reservation as it is now, or false: not known, or remembered long enough.
-local function hold_of(id)
-  local h = hold_record(id)
-  if not h then return false end
-  if h.state == 'o' then
-    if h.expires <= now then hold_expire(id, h) end
-  elseif h.forget <= now then
-    return false
+local function define_records()
+  if hold_of then return end
+  local holds_changed, holds_new, holds_new_n = {}, {}, 0
+
+  -- The lot and the place that a minted id names; nil for any other id.
+  lot_place = function(id)
+    if #id ~= LOT_ID + 3 then return nil end
+    local place = 0
+    for i = LOT_ID + 1, LOT_ID + 3 do
+      local digit = string.find(DIGITS, sub(id, i, i), 1, true)
+      if not digit then return nil end
+      place = place * 62 + digit - 1
+    end
+    return sub(id, 1, LOT_ID), place
   end
-  return h
-end
 
--- Takes back what is overdue of one SKU, `limit` reservations at most.
--- Returns whether nothing overdue is left, and how many it took back.
-local function settle(sku, limit)
-  if settled[sku] then return true, 0 end
-  local prefix, taken, offset = open_prefix(sku), 0, 0
-  local from, to, at = '[' .. prefix, '(' .. prefix .. open_time(now + 1), #prefix + TIME_LENGTH + 1
-  while true do
-    local room = math.min(PAGE, limit - taken, settle_left)
-    if room <= 0 then return false, taken end
-    -- Nothing is written before the end of the call, so what this call took back is still there: step over it.
-    local page = call('ZRANGEBYLEX', KEY_OPEN, from, to, 'LIMIT', offset, room)
-    offset = offset + #page
-    local ids = {}
-    for i, member in ipairs(page) do ids[i] = sub(member, at) end
-    holds_read(ids)
-    if #page > 0 then due_exact[sku] = true end
-    for i, id in ipairs(ids) do
-      if not open_removed[page[i]] then
-        local h = hold_record(id)
-        if h and h.state == 'o' and h.expires <= now then
-          hold_expire(id, h)
-          taken, settle_left = taken + 1, settle_left - 1
-        else
-          open_removed[page[i]] = true -- a left-over that holds nothing
-        end
+  lot_own_id = function(lot_id, place)
+    local function digit(value) return sub(DIGITS, value + 1, value + 1) end
+    return lot_id .. digit(math.floor(place / 3844)) .. digit(math.floor(place / 62) % 62) .. digit(place % 62)
+  end
+
+  local function hold_decode(bytes)
+    local state, quantity, made, expires, forget, token, commit_token, length, at =
+      match(bytes, '^(%a) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+):()')
+    return { state = state, sku = sub(bytes, at, at + length - 1), quantity = quantity + 0, made = made + 0,
+      expires = expires + 0, forget = forget + 0, token = token, commit_token = commit_token,
+      reference = sub(bytes, at + length + 1) }
+  end
+
+  local function hold_encode(h)
+    return h.state .. format(' %.0f %.0f %.0f %.0f ', h.quantity, h.made, h.expires, h.forget) .. h.token .. ' '
+      .. h.commit_token .. ' ' .. open_prefix(h.sku) .. h.reference
+  end
+
+  -- From here on the reservation holds no stock.
+  hold_end = function(id, h, state)
+    if h.lot then
+      entry_end(h.lot_id, h.lot, h.place, h.entry, state, h.commit_token)
+      return
+    end
+    open_unset('h', id, h.sku, h.expires)
+    h.state, h.forget = state, now + remember_ms
+    ended_set('h' .. id, h.forget)
+    holds_changed[id] = true
+    stock_changed[h.sku] = true
+  end
+
+  hold_give_back = function(id, h, state)
+    local s = stock_of(h.sku)
+    s.available, s.reserved = s.available + h.quantity, s.reserved - h.quantity
+    hold_end(id, h, state)
+  end
+
+  hold_expire = function(id, h)
+    hold_give_back(id, h, 'x')
+    h.state = 'x'
+    expired_count = expired_count + 1
+  end
+
+  -- The record, whatever its state and age, or false.
+  hold_record = function(id)
+    local h = holds[id]
+    if h == nil then h = call('HGET', KEY_HOLDS, id) end
+    if type(h) == 'string' then h = hold_decode(h) end
+    holds[id] = h
+    return h
+  end
+
+  -- What a lot has of this id, or nil: it is none of a lot's, or moved.
+  local function hold_in_lot(id)
+    local lot_id, place = lot_place(id)
+    local lot = lot_id and lot_of(lot_id)
+    local entry = lot and entry_of(lot, place)
+    local state = entry and sub(entry, 1, 1)
+    if not entry or state == '-' or state == 'm' then return nil end
+    if state ~= 'o' and entry_forgotten(entry) then return false end
+    return { lot = lot, lot_id = lot_id, place = place, entry = entry, state = state, sku = lot.sku,
+      quantity = entry_quantity(entry), made = lot.made, expires = lot.expires, forget = 0, token = '-',
+      commit_token = sub(entry, 12), reference = '' }
+  end
+
+  -- The reservation as it is now, or false: not known, or remembered long enough.
+  hold_of = function(id)
+    local h = hold_in_lot(id)
+    if h == false then return false end
+    if not h then
+      h = hold_record(id)
+      if not h then return false end
+      if h.state ~= 'o' and h.forget <= now then return false end
+    end
+    if h.state == 'o' and h.expires <= now then hold_expire(id, h) end
+    return h
+  end
+
+  -- It gets a record of its own, for a lot has no room for what comes.
+  hold_move = function(id, h)
+    if not h.lot then return h end
+    local lot = h.lot
+    entry_set(h.lot_id, lot, h.place, 'm' .. sub(h.entry, 2, 5) .. now_packed .. NO_TOKEN)
+    if h.state == 'o' then
+      lot.open = lot.open - 1
+      if lot.open == 0 then
+        open_unset('l', h.lot_id, lot.sku, lot.expires)
+        -- The lot says where the reservation is for as long as that may be asked for.
+        ended_set('l' .. h.lot_id, now + remember_ms)
       end
     end
-    if #page < room then
-      settled[sku] = true
-      return true, taken
-    end
+    h.lot, h.commit_token = nil, '-'
+    holds[id] = h
+    holds_changed[id] = true
+    return h
   end
-end
 
--- When the soonest open reservation of the SKU expires, unix ms; false where none is open. After settle.
-local function soonest(sku)
-  local known = soonest_known[sku]
-  if known ~= nil then return known end
-  local prefix, best, offset = open_prefix(sku), false, 0
-  local from, to = '[' .. prefix .. open_time(now + 1), '(' .. prefix .. ':'
-  local time_from, time_to = #prefix + 1, #prefix + TIME_LENGTH
-  repeat
-    local page = call('ZRANGEBYLEX', KEY_OPEN, from, to, 'LIMIT', offset, 16)
-    offset = offset + #page
-    for _, member in ipairs(page) do
-      if not best and not open_removed[member] then best = tonumber(sub(member, time_from, time_to)) end
-    end
-  until best or #page < 16
-  if due_earlier[sku] and (not best or due_earlier[sku] < best) then
-    -- One that this call added may be the soonest, if it was not taken away again.
-    for i = 2, open_add_n, 2 do
-      local member = open_add[i]
-      if sub(member, 1, #prefix) == prefix and not open_removed[member] then
-        local expires = tonumber(sub(member, time_from, time_to))
-        if not best or expires < best then best = expires end
+  hold_extend = function(id, h, expires)
+    if h.lot then hold_move(id, h) else open_unset('h', id, h.sku, h.expires) end
+    h.expires = expires
+    open_set('h', id, h.sku, expires)
+    holds_changed[id] = true
+  end
+
+  -- A record that this call makes, open; what was there of its name gives way.
+  hold_make = function(id, quantity, sku, expires, token)
+    if holds[id] then ended_removed['h' .. id] = true end
+    local record = 'o ' .. quantity .. format(' %.0f %.0f 0 ', now, expires) .. token .. ' - ' .. open_prefix(sku)
+    holds[id] = record
+    holds_new[holds_new_n + 1], holds_new[holds_new_n + 2] = id, record
+    holds_new_n = holds_new_n + 2
+    open_set('h', id, sku, expires)
+  end
+
+  -- What was made and then changed by this call is written twice, the last time as it is now.
+  flush_records = function()
+    write('HDEL', KEY_HOLDS, holds_forgotten, #holds_forgotten)
+    write('HSET', KEY_HOLDS, holds_new, holds_new_n)
+    local changed, n = {}, 0
+    for id in pairs(holds_changed) do
+      local h = holds[id]
+      if type(h) == 'table' then
+        changed[n + 1], changed[n + 2] = id, hold_encode(h)
+        n = n + 2
       end
     end
+    write('HSET', KEY_HOLDS, changed, n)
   end
-  soonest_known[sku] = best
-  return best
-end
-
--- The refusal for lack of stock, true at this instant; nil where there is enough; STOP where it cannot be said yet.
-local function refusal(sku, s, quantity)
-  if s.available >= quantity then return nil end
-  if not settle(sku, NUMBER_MAX) then return STOP end
-  if s.available >= quantity then return nil end
-  local expires = soonest(sku)
-  return { 'INSUFFICIENTSTOCK', quantity, s.available, expires and expires - now or -1 }
 end

@@ -1,20 +1,24 @@
 -- One call decides one batch of operations on one cell, in their order.
 --
 -- KEYS   the cell's keys, all in one hash slot:
---   1 stock      HASH sku -> "available reserved committed"
---   2 holds      HASH id -> a reservation's record (lib/holds.lua)
---   3 open       ZSET of equal scores: one member for each open reservation, by SKU, the soonest to expire first
+--   1 stock      HASH sku -> "available reserved committed due": due not later than its soonest open reservation's expiry,
+--                or 0 where `due` does not have it
+--   2 holds      HASH id -> the record of a reservation with an id of the client's, or that was moved (lib/holds.lua)
+--   3 open       ZSET of equal scores: one member for each open reservation of `holds` and each lot that has open ones, by
+--                SKU, the soonest to expire first
 --   4 due        ZSET sku -> unix ms, not later than its soonest open reservation's expiry
---   5 ended      ZSET 'h'..id or 'o'..key -> unix ms from which on that record is forgotten
+--   5 ended      ZSET 'h'..id, 'l'..lot or 'o'..key -> unix ms from which on that record is forgotten
 --   6 ops        HASH key -> what an operation without a record of its own answered (lib/ops.lua)
 --   7 protected  SET of SKUs
 --   8 meta       HASH protected_version -> grows with each change of protected
+--   9 lots       HASH lot -> the reservations that one call made together (lib/lots.lua); 'f'..batch -> its sendings
 -- ARGV   1 remember, ms: how long an ended reservation is remembered
 --        2 ops_memory, ms: how long an operation's token is remembered
 --        3 settle_max: at most so many overdue reservations are taken back by this call
 --        4 batch: names the batch, the same at each sending of it
 --        5 attempt: 1 for its first sending, then 2, 3, …
---        6 letters: those of the batch's operations, each at least once; only these are defined (inventory/script.rs)
+--        6 letters: those of the batch's operations but r, c and b, each at least once; only these are defined
+--          (inventory/script.rs)
 --        then the operations: a letter (ops/*.lua) and its arguments
 -- Output 0: a later sending of this batch was here before this one, and this one must do nothing; else
 --        { now in unix ms, reservations expired by this call, { one result for each operation } }
@@ -22,34 +26,9 @@
 --   A result is an integer, an array of values, or an array that begins with the error's word.
 -- Order  all that can fail is read before the first write (lib/flush.lua), so an error leaves all as it was.
 -- Locals are found faster than globals.
-local KEYS, ARGV, unpack, tonumber, ipairs, pairs, type = KEYS, ARGV, unpack, tonumber, ipairs, pairs, type
+local KEYS, ARGV, unpack, tonumber, ipairs, pairs, type, next = KEYS, ARGV, unpack, tonumber, ipairs, pairs, type, next
 local call, sub, match, format = redis.call, string.sub, string.match, string.format
 local KEY_STOCK, KEY_HOLDS, KEY_OPEN, KEY_DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local KEY_ENDED, KEY_OPS, KEY_PROTECTED, KEY_META = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local remember_ms, ops_memory_ms, settle_left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local batch, attempt = 'f' .. ARGV[4], tonumber(ARGV[5])
-local letters = ARGV[6]
+local KEY_ENDED, KEY_OPS, KEY_PROTECTED, KEY_META, KEY_LOTS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local remember_ms, batch, letters = ARGV[1] + 0, 'f' .. ARGV[4], ARGV[6]
 local FIRST_OPERATION = 7
-
--- The number that a text of the sidecar's is; most of a batch share theirs, and to convert one costs as much as to decide
--- on it.
-local numbers = {}
-local function number(text)
-  local value = numbers[text]
-  if not value then
-    value = tonumber(text)
-    numbers[text] = value
-  end
-  return value
-end
-
-local NUMBER_MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
-local PAGE = 500                    -- members read or written by one command (Lua unpacks 8,000 at most)
-local STOP = {}                     -- an operation that could not decide within settle_max; it wrote nothing
-
--- Each ops/*.lua adds OPERATIONS[letter] = {
---   arity   how many arguments follow the letter (for `many`: those before the count)
---   many    true where a count and that many SKUs follow them
---   id, sku, op   which of the arguments is a reservation id, a SKU, a key of `ops`: read together before the first decision
---   run     function(first): ARGV[first] is the first argument; returns the result or STOP }
-local OPERATIONS = {}

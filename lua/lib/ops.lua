@@ -1,11 +1,11 @@
--- Operations that leave no record of their own (a set, an addition, an extension, a mark, a reaping) are remembered by
--- their token, so that the sidecar may send one again after a lost answer: the second sending gets the first one's result.
--- An ADDSTOCK's own id is remembered the same way, for as long as an ended reservation.
-local ops, ops_new = {}, {}
+-- What an operation without a record of its own answered, by its token, so that the sidecar's sending it again is answered
+-- the same way, and by an ADDSTOCK's id the same way, for as long as an ended reservation.
+local ops, ops_new, ops_forgotten = {}, {}, {}
 
-local function ops_read(keys)
-  for from = 1, #keys, PAGE do
-    local to = math.min(from + PAGE - 1, #keys)
+local function ops_read(keys, n)
+  for from = 1, n, PAGE do
+    local to = from + PAGE - 1
+    if to > n then to = n end
     local results = call('HMGET', KEY_OPS, unpack(keys, from, to))
     for i = from, to do
       local bytes = results[i - from + 1]
@@ -25,12 +25,4 @@ local function op_remember(key, memory_ms, ...)
   ops[key] = { now + memory_ms, ... }
   ops_new[key] = true
   ended_set('o' .. key, now + memory_ms)
-end
-
--- The sidecar sends a batch again where it got no answer. The first sending may still be on its way (a frozen upstream, a
--- packet held up) and arrive after the second one was answered: it is told by the number that the second one left here.
-local function overtaken()
-  ops_read({ batch })
-  local seen = op_seen(batch)
-  return seen and seen[2] > attempt
 end

@@ -1,8 +1,8 @@
 -- Protected SKUs, and the version by which a sidecar knows whether its copy is the newest.
 local protected, protected_changed, protected_version
-local protected_read, protected_version_read, protect
+local protected_read, protected_version_read, protect, flush_protected
 
-if string.find(letters, '[SPUQL]') then
+if has.S or has.P or has.U or has.Q or has.L then
   protected, protected_changed = {}, {}
 
   protected_read = function(skus)
@@ -43,5 +43,15 @@ if string.find(letters, '[SPUQL]') then
       op_remember(token, ops_memory_ms, changed)
     end
     return { changed, version, protected_version }
+  end
+
+  flush_protected = function()
+    local marks, unmarks = {}, {}
+    for sku in pairs(protected_changed) do
+      if protected[sku] then marks[#marks + 1] = sku else unmarks[#unmarks + 1] = sku end
+    end
+    write('SADD', KEY_PROTECTED, marks, #marks)
+    write('SREM', KEY_PROTECTED, unmarks, #unmarks)
+    if #marks + #unmarks > 0 then call('HSET', KEY_META, 'protected_version', format('%.0f', protected_version)) end
   end
 end

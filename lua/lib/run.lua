@@ -1,32 +1,57 @@
-if overtaken() then return 0 end
-if attempt > 1 then op_remember(batch, ops_memory_ms, attempt) end
-
 -- Reads what the batch names, decides its operations in order, writes once.
 local ARGV_n = #ARGV
 
 do
-  local at, ids, skus, keys, ids_n, last_sku = FIRST_OPERATION, {}, {}, {}, 0, nil
+  local at, ids, skus, keys, lot_ids = FIRST_OPERATION, {}, {}, {}, { batch }
+  local ids_n, skus_n, keys_n, lots_n = 0, 0, 0, 1
   while at <= ARGV_n do
-    local spec, first = OPERATIONS[ARGV[at]], at + 1
-    local id, sku, op = spec.id, spec.sku, spec.op
-    if id then
+    local spec = OPERATIONS[ARGV[at]]
+    if spec.lot then
+      lots_n = lots_n + 1
+      lot_ids[lots_n] = ARGV[at + spec.lot]
+    end
+    if spec.id then
       ids_n = ids_n + 1
-      ids[ids_n] = ARGV[at + id]
+      ids[ids_n] = ARGV[at + spec.id]
     end
-    if sku and ARGV[at + sku] ~= last_sku then
-      last_sku = ARGV[at + sku]
-      skus[#skus + 1] = last_sku
+    if spec.sku then
+      skus_n = skus_n + 1
+      skus[skus_n] = ARGV[at + spec.sku]
     end
-    if op then keys[#keys + 1] = ARGV[at + op] end
-    at = first + spec.arity
+    if spec.op then
+      keys_n = keys_n + 1
+      keys[keys_n] = ARGV[at + spec.op]
+    end
+    at = at + 1 + spec.arity
     if spec.many then at = at + 1 + tonumber(ARGV[at]) end
   end
-  holds_read(ids)
-  for _, id in ipairs(ids) do
-    if holds[id] then skus[#skus + 1] = holds[id].sku end
+  -- The sidecar sends a batch again where it got no answer. The first sending may still be on its way (a frozen upstream, a
+  -- packet held up) and arrive after the second one was answered: it is told by the number that the second one left here.
+  lots[batch] = false
+  local sent = lots_read(lot_ids, lots_n)
+  local forgotten, latest = match(sent or '0 0', '^(%d+) (%d+)$')
+  if forgotten + 0 > now and latest + 0 > attempt then return 0 end
+  if attempt > 1 then
+    lots_made[batch] = format('%.0f %.0f', now + ops_memory_ms, attempt)
+    ended_set('l' .. batch, now + ops_memory_ms)
+  end
+  holds_read(ids, ids_n)
+  for i = 1, ids_n do
+    local sku = holds[ids[i]] and hold_sku(holds[ids[i]])
+    if sku then
+      skus_n = skus_n + 1
+      skus[skus_n] = sku
+    end
+  end
+  for i = 2, lots_n do
+    local lot = lots[lot_ids[i]]
+    if lot then
+      skus_n = skus_n + 1
+      skus[skus_n] = lot.sku
+    end
   end
   stock_read(skus)
-  ops_read(keys)
+  ops_read(keys, keys_n)
 end
 
 local results = {}

@@ -3,21 +3,26 @@ local stock, stock_changed = {}, {}
 
 local function stock_decode(text)
   if not text then return false end
-  local available, reserved, committed = match(text, '^(-?%d+) (%d+) (%d+)$')
-  return { available = tonumber(available), reserved = tonumber(reserved), committed = tonumber(committed) }
+  local available, reserved, committed, due = match(text, '^(-?%d+) (%d+) (%d+) (%d+)$')
+  return { available = available + 0, reserved = reserved + 0, committed = committed + 0, due = due + 0 }
 end
+
+local function stock_new() return { available = 0, reserved = 0, committed = 0, due = 0 } end
 
 -- Reads the SKUs that are not there yet, some hundreds a command.
 local function stock_read(skus)
-  local missing = {}
-  for _, sku in ipairs(skus) do
+  local missing, n = {}, 0
+  for i = 1, #skus do
+    local sku = skus[i]
     if stock[sku] == nil then
       stock[sku] = false
-      missing[#missing + 1] = sku
+      n = n + 1
+      missing[n] = sku
     end
   end
-  for from = 1, #missing, PAGE do
-    local to = math.min(from + PAGE - 1, #missing)
+  for from = 1, n, PAGE do
+    local to = from + PAGE - 1
+    if to > n then to = n end
     local texts = call('HMGET', KEY_STOCK, unpack(missing, from, to))
     for i = from, to do stock[missing[i]] = stock_decode(texts[i - from + 1]) end
   end

@@ -1,6 +1,7 @@
 -- A key sku delta own_id (1 where the key is the client's operation id, 0 where it is the sidecar's token)
 --   { 1, available now } · { word } · { 'INSUFFICIENTSTOCK', asked, available, retry_ms or -1 }
 OPERATIONS.A = { arity = 4, op = 1, sku = 2, run = function(first)
+  define_settling()
   local key, sku, delta, own_id = ARGV[first], ARGV[first + 1], tonumber(ARGV[first + 2]), ARGV[first + 3] == '1'
   local s = stock_of(sku)
   local seen = op_seen(key)
@@ -12,7 +13,7 @@ OPERATIONS.A = { arity = 4, op = 1, sku = 2, run = function(first)
   end
   if not s then
     if delta < 0 then return { 'UNKNOWNSKU' } end
-    s = { available = 0, reserved = 0, committed = 0 }
+    s = stock_new()
   elseif not settle(sku, NUMBER_MAX) then
     return STOP
   end

@@ -1,6 +1,7 @@
 -- E id token ttl_ms ttl_max_ms
 --   unix ms at which it now expires · { word }
 OPERATIONS.E = { arity = 4, id = 1, op = 2, run = function(first)
+  define_records()
   local id, token = ARGV[first], ARGV[first + 1]
   local ttl_ms, ttl_max_ms = tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
   local seen = op_seen(token)
@@ -13,10 +14,7 @@ OPERATIONS.E = { arity = 4, id = 1, op = 2, run = function(first)
   local expires = now + ttl_ms
   if expires > h.made + ttl_max_ms then return { 'INVALIDTTL', h.made + ttl_max_ms - now } end
   if expires ~= h.expires then
-    open_unset(id, h)
-    h.expires = expires
-    open_set(id, h.sku, expires)
-    holds_changed[id] = true
+    hold_extend(id, h, expires)
   end
   op_remember(token, ops_memory_ms, expires)
   return expires

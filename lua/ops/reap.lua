@@ -1,6 +1,7 @@
 -- X token count
 --   { how many overdue reservations gave their stock back, 1 where more may be left }; forgets as many old records beside it
 OPERATIONS.X = { arity = 2, op = 1, run = function(first)
+  define_settling()
   local token, count = ARGV[first], tonumber(ARGV[first + 1])
   local seen = op_seen(token)
   if seen then return { seen[2], 1 } end

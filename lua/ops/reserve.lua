@@ -1,10 +1,9 @@
--- R id token sku quantity ttl_ms made_ms
---   made_ms: when the sidecar minted the id, 0 for a client's own id
---   { 'STALE' } a minted id older than the memory of it
+-- R id token sku quantity ttl_ms: a client's own id
 --   1 reserved (or reserved before by the same id) · { word } · { 'INSUFFICIENTSTOCK', asked, available, retry_ms or -1 }
-OPERATIONS.R = { arity = 6, id = 1, sku = 3, run = function(first)
+OPERATIONS.R = { arity = 5, id = 1, sku = 3, run = function(first)
+  define_settling()
   local id, token, sku = ARGV[first], ARGV[first + 1], ARGV[first + 2]
-  local quantity, ttl_ms, made_ms = number(ARGV[first + 3]), number(ARGV[first + 4]), number(ARGV[first + 5])
+  local quantity, ttl_ms = number(ARGV[first + 3]), number(ARGV[first + 4])
   local h = hold_of(id)
   if h then
     if h.sku ~= sku or h.quantity ~= quantity then return { 'CONFLICT' } end
@@ -13,21 +12,95 @@ OPERATIONS.R = { arity = 6, id = 1, sku = 3, run = function(first)
     if h.state == 'r' then return { 'ROLLEDBACK' } end
     return { 'EXPIRED' }
   end
-  -- A minted id past its memory is an old sending that was held up on its way: its record may be forgotten already.
-  if made_ms > 0 and made_ms + remember_ms <= now then return { 'STALE' } end
   local s = stock_of(sku)
   if not s then return { 'UNKNOWNSKU' } end
   local refused = refusal(sku, s, quantity)
   if refused then return refused end
   s.available, s.reserved = s.available - quantity, s.reserved + quantity
   stock_changed[sku] = true
-  if holds[id] then ended_removed['h' .. id] = true end -- a forgotten record gives way
-  local expires, n = now + ttl_ms, holds_new_n
-  local record = 'o ' .. ARGV[first + 3] .. record_times(expires) .. token .. ' - ' .. open_prefix(sku)
-  holds[id] = record
-  holds_new[n + 1] = id
-  holds_new[n + 2] = record
-  holds_new_n = n + 2
-  open_set(id, sku, expires)
+  hold_make(id, ARGV[first + 3], sku, now + ttl_ms, token)
   return 1
+end }
+
+-- r lot sku ttl_ms made_ms runs: reservations of one lot, at its places 1, 2, …
+--   made_ms: when the sidecar minted the lot's id
+--   runs: pairs of a count(2) and a quantity(4), so many places one after the other of that quantity each; quantity 0: of
+--         these nobody asks now
+--   1 all that were asked for are reserved · { word } for all · else, one after the other, as many times as needed:
+--   { reserved, refused, available, retry_ms or -1 …}: so many places were reserved, the next so many refused while so much
+--   was available; those behind the last are reserved. available 'again': an earlier sending did not reserve these, nor did
+--   this one, and they are to be asked anew
+OPERATIONS.r = { arity = 5, lot = 1, sku = 2, run = function(first)
+  local id, sku, runs = ARGV[first], ARGV[first + 1], ARGV[first + 4]
+  -- An id past its memory is an old sending that was held up on its way: its record may be forgotten already.
+  if ARGV[first + 3] + remember_ms <= now then return { 'STALE' } end
+  local lot = lot_of(id)
+  if lot then
+    local result, place = {}, 0
+    for at = 1, #runs, 6 do
+      local count, quantity = unpack_number('>I2I4', runs, at)
+      for _ = 1, count do
+        place = place + 1
+        local entry = quantity > 0 and entry_of(lot, place)
+        local there = quantity == 0 or (entry and sub(entry, 1, 1) ~= '-')
+        local n = #result
+        if there and (n == 0 or result[n - 2] > 0) then
+          result[n + 1], result[n + 2], result[n + 3], result[n + 4] = 1, 0, 'again', -1
+        elseif there then
+          result[n - 3] = result[n - 3] + 1
+        elseif n == 0 then
+          result[1], result[2], result[3], result[4] = 0, 1, 'again', -1
+        else
+          result[n - 2] = result[n - 2] + 1
+        end
+      end
+    end
+    return result
+  end
+  local s = stock_of(sku)
+  if not s then return { 'UNKNOWNSKU' } end
+  local available, expires, entries, result = s.available, now + ARGV[first + 2], {}, {}
+  local result_n, places, taken, open, accepted = 0, 0, 0, 0, 0
+  for at = 1, #runs, 6 do
+    local count, quantity = unpack_number('>I2I4', runs, at)
+    local text, fit = sub(runs, at + 2, at + 5), count
+    if quantity > 0 and available < count * quantity then
+      if not settled[sku] then
+        define_settling()
+        local before = s.available
+        if not settle(sku, NUMBER_MAX) then return STOP end
+        available = available + s.available - before
+      end
+      fit = math.max(0, math.min(count, math.floor(available / quantity)))
+    end
+    if fit > 0 then
+      entries[#entries + 1] = string.rep((quantity > 0 and 'o' or '-') .. text .. '\0\0\0\0\0\0' .. NO_TOKEN, fit)
+      available, taken = available - fit * quantity, taken + fit * quantity
+      if quantity > 0 then open = open + fit end
+      accepted = accepted + fit
+    end
+    if fit < count then
+      entries[#entries + 1] = string.rep('-' .. text .. '\0\0\0\0\0\0' .. NO_TOKEN, count - fit)
+      local soon = soonest(sku)
+      if open > 0 and (not soon or expires < soon) then soon = expires end
+      local retry = soon and soon - now or -1
+      if accepted == 0 and result_n > 0 and result[result_n - 1] == available and result[result_n] == retry then
+        result[result_n - 2] = result[result_n - 2] + count - fit
+      else
+        result[result_n + 1], result[result_n + 2] = accepted, count - fit
+        result[result_n + 3], result[result_n + 4] = available, retry
+        result_n, accepted = result_n + 4, 0
+      end
+    end
+    places = places + count
+  end
+  if open > 0 then
+    s.available, s.reserved = s.available - taken, s.reserved + taken
+    stock_changed[sku] = true
+    lots_made[id] = pack_number('>I6I6I2I2I2', now, expires, places, open, #sku) .. sku .. table.concat(entries)
+    lots[id] = nil
+    open_set('l', id, sku, expires)
+  end
+  if result_n == 0 then return 1 end
+  return result
 end }

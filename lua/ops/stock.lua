@@ -1,6 +1,7 @@
 -- S count sku …
 --   for each SKU { available, reserved, committed, protected } or 0 where its stock was never set
 OPERATIONS.S = { arity = 0, many = true, run = function(first)
+  define_settling()
   local skus = { unpack(ARGV, first + 1, first + tonumber(ARGV[first])) }
   stock_read(skus)
   for _, sku in ipairs(skus) do

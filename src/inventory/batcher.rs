@@ -5,13 +5,16 @@
 //!
 //! A client's operations take effect in its order: while one is in flight, its next ones wait or join the same batch.
 
+mod call;
 mod sending;
 mod transaction;
 
+pub use transaction::Queued;
+
 use super::id::Mint;
-use super::keys;
+use super::keys::{self, CellKeys};
 use super::marks::Marks;
-use super::operation::{Expect, ScriptOperation};
+use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, OperationMetrics, Status};
 use crate::resp::{Proto, ReplyQueue, Ticket};
@@ -52,6 +55,8 @@ enum Owner {
     Client(Ticket, Proto),
     Part(Rc<Join>, usize),
     Internal(oneshot::Sender<Outcome>),
+    /// Answered inside EXEC's reply.
+    Transaction,
 }
 
 /// A client's request whose parts went to several cells.
@@ -83,12 +88,14 @@ pub struct Batcher {
     knowledge: Arc<Knowledge>,
     fitting: Fitting,
     limits: BatcherLimits,
-    cell_keys: Vec<[String; 8]>,
+    cell_keys: Vec<CellKeys>,
     mint: Mint,
     marks: Arc<Marks>,
     metrics: Metrics,
     operations: OperationMetrics,
     state: RefCell<State>,
+    /// Sendings so far.
+    calls: Cell<u64>,
     changed: Notify,
     /// The last thing heard of the upstream was an answer.
     reachable: Cell<bool>,
@@ -137,18 +144,13 @@ impl Batcher {
             metrics: parts.metrics,
             operations: parts.operations,
             state: RefCell::new(State { queue: VecDeque::new(), in_flight: 0, next_batch: 0 }),
+            calls: Cell::new(0),
             changed: Notify::new(),
             reachable: Cell::new(false),
             pause: parts.pause,
         });
         tokio::task::spawn_local(dispatch(Rc::clone(&batcher)));
         batcher
-    }
-
-    /// Where ids come from.
-    #[must_use]
-    pub fn mint(&self) -> &Mint {
-        &self.mint
     }
 
     /// The copy of the protected SKUs.
@@ -171,14 +173,27 @@ impl Batcher {
     }
 
     /// A client's request; its reply goes to the ticket.
+    pub fn submit_one(&self, operation: ScriptOperation, ticket: Ticket, proto: Proto) {
+        let (queued, client) = (Instant::now(), Rc::clone(ticket.queue()));
+        if self.state.borrow().queue.len() >= self.limits.queue_ops_max {
+            return self.refuse_unqueued(&[operation], ticket, proto);
+        }
+        self.enqueue(operation, Owner::Client(ticket, proto), Some(client), queued);
+    }
+
+    fn refuse_unqueued(&self, operations: &[ScriptOperation], ticket: Ticket, proto: Proto) {
+        let outcome = Outcome::Refused(self.never_sent(true));
+        if let Some(operation) = operations.first() {
+            self.operations.record(operation.operation, outcome.status(), Duration::ZERO, 1);
+        }
+        reply(ticket, proto, &outcome);
+    }
+
+    /// The same, in as many parts as there are cells.
     pub fn submit(&self, operations: Vec<ScriptOperation>, ticket: Ticket, proto: Proto) {
         let (queued, client) = (Instant::now(), Rc::clone(ticket.queue()));
         if self.state.borrow().queue.len() + operations.len() > self.limits.queue_ops_max {
-            let outcome = Outcome::Refused(self.never_sent(true));
-            if let Some(operation) = operations.first() {
-                self.operations.record(operation.operation, outcome.status(), Duration::ZERO, 1);
-            }
-            return reply(ticket, proto, &outcome);
+            return self.refuse_unqueued(&operations, ticket, proto);
         }
         let count = operations.len();
         let mut ticket = Some((ticket, proto));
@@ -231,7 +246,8 @@ impl Batcher {
         while batch.len() < self.limits.batch_ops_max && look > 0 {
             let Some(job) = state.queue.pop_front() else { break };
             look -= 1;
-            if !batch.is_empty() && args + job.operation.args.len() > BATCH_ARGS_MAX {
+            let weight = job.operation.weight();
+            if !batch.is_empty() && args + weight > BATCH_ARGS_MAX {
                 state.queue.push_front(job);
                 break;
             }
@@ -241,7 +257,7 @@ impl Batcher {
                     if let Some(client) = client {
                         client.join_batch(id);
                     }
-                    args += job.operation.args.len();
+                    args += weight;
                     batch.push(job);
                 }
             }
@@ -297,8 +313,8 @@ impl Batcher {
 
     /// Keeps the copy of the protected SKUs fresh.
     fn note(&self, operation: &ScriptOperation, outcome: &Outcome) {
-        if let (Expect::Marked(skus, mark), Outcome::Marked { version_before, version_after, .. }) =
-            (&operation.expect, outcome)
+        if let (Work::Script(_, Expect::Marked(skus, mark)), Outcome::Marked { version_before, version_after, .. }) =
+            (&operation.work, outcome)
         {
             self.marks.changed(operation.cell, skus, *mark, *version_before, *version_after);
         }
@@ -325,6 +341,7 @@ impl Batcher {
             Owner::Internal(sender) => {
                 let _ = sender.send(outcome);
             }
+            Owner::Transaction => {}
             Owner::Part(join, place) => {
                 join.parts.borrow_mut()[place] = Some(outcome);
                 join.waiting.set(join.waiting.get() - 1);

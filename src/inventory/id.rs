@@ -1,4 +1,5 @@
-//! Reservation ids: `<cell>-<22 characters>` where the sidecar mints them, `<cell>-<the client's own>` where it does not.
+//! Reservation ids: `<cell>-<22 characters>` where the sidecar mints them (a lot and a place in it), `<cell>-<the client's own>`
+//! where it does not.
 //! An id says which cell of the namespace it lives in, so that any sidecar can route it; to clients it is opaque.
 
 use std::cell::Cell;
@@ -8,10 +9,56 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const NAME_BYTES_MAX: usize = 512;
 /// In the order of their bytes, so that ids sort by the time they were minted.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// 62^11 > 2^64, twice.
-const MINTED_LENGTH: usize = 22;
-/// Of the first 64 bits; the other 64 are chance too.
-const RANDOM_BITS: u32 = 16;
+/// Of a lot's id those that tell when it was minted, unix ms: enough until the year 8800.
+const TIME_DIGITS: usize = 8;
+/// 62^11 > 2^64.
+const RANDOM_DIGITS: usize = 11;
+/// As lua/lib/lots.lua has it.
+const LOT_DIGITS: usize = TIME_DIGITS + RANDOM_DIGITS;
+const PLACE_DIGITS: usize = 3;
+
+/// Names a lot: reservations that one script call makes together (lua/lib/lots.lua).
+pub type LotId = [u8; LOT_DIGITS];
+/// Tells an operation sent again from another one like it: chance alone.
+pub type Token = [u8; RANDOM_DIGITS];
+
+/// A reservation whose id the sidecar minted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Minted {
+    /// Its lot.
+    pub lot: LotId,
+    /// Its place there, from 1.
+    pub place: u16,
+}
+
+impl Minted {
+    /// What an id within a cell would be, were it a minted one; None where it cannot be.
+    #[must_use]
+    pub fn parse(own: &[u8]) -> Option<Self> {
+        let (lot, place) = own.split_at_checked(LOT_DIGITS)?;
+        if place.len() != PLACE_DIGITS || !lot.iter().all(u8::is_ascii_alphanumeric) {
+            return None;
+        }
+        let place = u16::try_from(number(place)?).ok().filter(|&place| place > 0)?;
+        Some(Self { lot: lot.try_into().ok()?, place })
+    }
+
+    /// The id within its cell.
+    #[must_use]
+    pub fn text(&self) -> [u8; LOT_DIGITS + PLACE_DIGITS] {
+        let mut text = [0; LOT_DIGITS + PLACE_DIGITS];
+        let (lot, place) = text.split_at_mut(LOT_DIGITS);
+        lot.copy_from_slice(&self.lot);
+        write_digits(place, u64::from(self.place));
+        text
+    }
+}
+
+/// When a lot's id was minted, unix ms.
+#[must_use]
+pub fn minted_ms(lot: &LotId) -> u64 {
+    number(&lot[..TIME_DIGITS]).unwrap_or(0)
+}
 
 /// Mints ids by the upstream's clock, as far as its last answers told it.
 #[derive(Debug, Default)]
@@ -32,19 +79,42 @@ impl Mint {
         local_ms().saturating_add(self.offset_ms.get()).max(0) as u64
     }
 
-    /// A new id of 22 characters, and when it was minted (unix ms): 48 bits of time, 80 of chance.
+    /// A new lot's id: when it was minted, and 64 bits of chance.
     #[must_use]
-    pub fn mint(&self) -> ([u8; MINTED_LENGTH], u64) {
-        let made_ms = self.now_ms();
-        let time = made_ms << RANDOM_BITS;
-        (text(time | fastrand::u64(..1 << RANDOM_BITS), fastrand::u64(..)), made_ms)
+    pub fn lot(&self) -> LotId {
+        let mut id = [0; LOT_DIGITS];
+        let (time, random) = id.split_at_mut(TIME_DIGITS);
+        write_digits(time, self.now_ms());
+        write_digits(random, fastrand::u64(..));
+        id
     }
 }
 
-/// An operation's token: chance alone.
+/// An operation's token.
 #[must_use]
-pub fn token() -> [u8; MINTED_LENGTH] {
-    text(fastrand::u64(..), fastrand::u64(..))
+pub fn token() -> Token {
+    let mut token = [0; RANDOM_DIGITS];
+    write_digits(&mut token, fastrand::u64(..));
+    token
+}
+
+fn write_digits(out: &mut [u8], mut number: u64) {
+    for place in out.iter_mut().rev() {
+        *place = DIGITS[(number % 62) as usize];
+        number /= 62;
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |sum, &digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'A'..=b'Z' => digit - b'A' + 10,
+            b'a'..=b'z' => digit - b'a' + 36,
+            _ => return None,
+        };
+        Some(sum * 62 + u64::from(value))
+    })
 }
 
 /// The id that the client sees.
@@ -77,19 +147,6 @@ pub fn cell_of(sku: &[u8], cells: u16) -> u16 {
     if cells == 1 { 0 } else { redis_protocol::redis_keyslot(sku) % cells }
 }
 
-/// Two halves of 11 digits: dividing 128 bits at a time would cost more than all else about an id.
-fn text(high: u64, low: u64) -> [u8; MINTED_LENGTH] {
-    let mut text = [b'0'; MINTED_LENGTH];
-    let (first, second) = text.split_at_mut(MINTED_LENGTH / 2);
-    for (half, mut number) in [(first, high), (second, low)] {
-        for place in half.iter_mut().rev() {
-            *place = DIGITS[(number % 62) as usize];
-            number /= 62;
-        }
-    }
-    text
-}
-
 fn local_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
@@ -111,11 +168,25 @@ mod tests {
     fn minted_ids_sort_by_time_and_differ() {
         let mint = Mint::default();
         mint.observe(1_000);
-        let (early, _) = mint.mint();
-        mint.observe(90_000);
-        let (late, made_ms) = mint.mint();
-        assert!(early < late && made_ms >= 90_000);
-        assert_ne!(mint.mint().0, mint.mint().0);
+        let early = mint.lot();
+        mint.observe(1_800_000_000_000);
+        let late = mint.lot();
+        assert!(early < late && (1_800_000_000_000..1_800_000_010_000).contains(&minted_ms(&late)));
+        assert_ne!(mint.lot(), mint.lot());
+    }
+
+    #[test]
+    fn a_minted_id_reads_as_it_was_written() {
+        let lot = Mint::default().lot();
+        for place in [1, 61, 62, 3843, 3844, u16::MAX] {
+            let minted = Minted { lot, place };
+            assert_eq!(Minted::parse(&minted.text()), Some(minted));
+        }
+        for other in
+            ["0123456789012345678000", "0123456789012345678zzz", "012345678901234567890", "0123456789-12345678001"]
+        {
+            assert_eq!(Minted::parse(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

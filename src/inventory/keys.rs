@@ -3,11 +3,14 @@
 /// The layout's version: a sidecar of another layout does not touch these keys.
 const LAYOUT: &str = "inv1";
 /// In the order of the script's KEYS.
-const PARTS: [&str; 8] = ["stock", "holds", "open", "due", "ended", "ops", "protected", "meta"];
+const PARTS: [&str; 9] = ["stock", "holds", "open", "due", "ended", "ops", "protected", "meta", "lots"];
 
 /// One cell's keys, in the order of the script's KEYS.
+pub type CellKeys = [String; PARTS.len()];
+
+/// The keys of this cell.
 #[must_use]
-pub fn cell_keys(namespace: &str, cell: u16) -> [String; PARTS.len()] {
+pub fn cell_keys(namespace: &str, cell: u16) -> CellKeys {
     PARTS.map(|part| format!("{LAYOUT}:{{{namespace}/{cell}}}:{part}"))
 }
 

@@ -1,6 +1,7 @@
 //! What goes to the script, and what its answer means. The script's own contract is in lua/.
 
-use super::reply::{Outcome, Refusal, Reservation, State, StockView};
+use super::id::{Minted, Token};
+use super::reply::{Insufficient, Outcome, Refusal, Reservation, State, StockView};
 use crate::metrics::{Operation, Status};
 use bb8_redis::redis::Value;
 
@@ -44,13 +45,6 @@ impl ScriptArgs {
         self.push(itoa::Buffer::new().format(number).as_bytes());
     }
 
-    /// Another number in the last argument's place.
-    pub fn replace_last(&mut self, number: impl itoa::Integer) {
-        self.ends.pop();
-        self.bytes.truncate(self.ends.last().map_or(0, |&end| end as usize));
-        self.push_number(number);
-    }
-
     /// All, in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
@@ -65,7 +59,7 @@ impl ScriptArgs {
 /// How an answer is to be read.
 #[derive(Debug, Clone)]
 pub enum Expect {
-    /// `R`: the id that the client gets.
+    /// `R`: the id that the client gets, its own.
     Reserved(Vec<u8>),
     /// `C`, `B`: 1.
     Done,
@@ -96,10 +90,44 @@ pub struct ScriptOperation {
     pub operation: Operation,
     /// The cell that it works on.
     pub cell: u16,
-    /// What the script gets.
-    pub args: ScriptArgs,
-    /// What the script's answer means.
-    pub expect: Expect,
+    /// What the script is to do.
+    pub work: Work,
+}
+
+/// What the script is to do. Those that a sale consists of travel together with others of their kind.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// Reserve, the sidecar mints the id.
+    Reserve {
+        /// Of what.
+        sku: Box<[u8]>,
+        /// How many.
+        quantity: u32,
+        /// For how long.
+        ttl_ms: u64,
+        /// The id, from the first sending on.
+        minted: Option<Minted>,
+    },
+    /// Commit, without a reference, what may have been reserved under a minted id.
+    Commit(Minted, Token),
+    /// Roll it back.
+    RollBack(Minted),
+    /// Any other operation.
+    Script(ScriptArgs, Expect),
+}
+
+impl ScriptOperation {
+    /// How much of a batch it takes, in arguments of the script.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        if let Work::Script(args, _) = &self.work { args.len() } else { 1 }
+    }
+
+    /// An operation that travels alone.
+    #[must_use]
+    pub fn script(operation: Operation, cell: u16, args: ScriptArgs, expect: Expect) -> Self {
+        Self { operation, cell, work: Work::Script(args, expect) }
+    }
 }
 
 impl Expect {
@@ -118,14 +146,9 @@ impl Expect {
             Value::Array(items) => items.as_slice(),
             _ => &[],
         };
-        if let Some(word) = items.first().and_then(text) {
-            // GET's state and the list's SKUs are texts too, but one letter long or not in front.
-            if word == b"STALE" {
-                return Some(Outcome::Stale);
-            }
-            if word.len() > 1 {
-                return refusal(word, &items[1..]).map(Outcome::Refused);
-            }
+        // GET's state and the list's SKUs are texts too, but one letter long or not in front.
+        if items.first().and_then(text).is_some_and(|word| word.len() > 1) {
+            return refused(value);
         }
         Some(match self {
             Self::Reserved(id) => (int(value)? == 1).then(|| Outcome::Id(id.clone()))?,
@@ -187,32 +210,38 @@ impl Expect {
     }
 }
 
-fn int(value: &Value) -> Option<i64> {
+pub(super) fn int(value: &Value) -> Option<i64> {
     match value {
         Value::Int(int) => Some(*int),
         _ => None,
     }
 }
 
-fn text(value: &Value) -> Option<&[u8]> {
+pub(super) fn text(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         _ => None,
     }
 }
 
+/// The refusal that an answer is; None: it is none.
+pub(super) fn refused(value: &Value) -> Option<Outcome> {
+    let Value::Array(items) = value else { return None };
+    let word = items.first().and_then(text)?;
+    match word {
+        b"STALE" => Some(Outcome::Stale),
+        _ => refusal(word, &items[1..]),
+    }
+}
+
 /// The script's refusals: a word and its numbers.
-fn refusal(word: &[u8], numbers: &[Value]) -> Option<Refusal> {
+fn refusal(word: &[u8], numbers: &[Value]) -> Option<Outcome> {
     let number = |index: usize| numbers.get(index).and_then(int);
-    Some(match word {
-        b"INSUFFICIENTSTOCK" => {
-            let (requested, available, retry_ms) = (number(0)?, number(1)?, number(2)?);
-            let retry = if retry_ms >= 0 { format!(" retry_ms={retry_ms}") } else { String::new() };
-            Refusal::new(
-                Status::InsufficientStock,
-                format!("fewer are available than were asked for requested={requested} available={available}{retry}"),
-            )
-        }
+    if word == b"INSUFFICIENTSTOCK" {
+        let (requested, available, retry_ms) = (number(0)?, number(1)?, number(2)?);
+        return Some(Outcome::Insufficient(Insufficient { requested, available, retry_ms }));
+    }
+    Some(Outcome::Refused(match word {
         b"BELOWRESERVED" => Refusal::new(
             Status::BelowReserved,
             format!(
@@ -236,5 +265,5 @@ fn refusal(word: &[u8], numbers: &[Value]) -> Option<Refusal> {
         b"CONFLICT" => Refusal::new(Status::Conflict, "the same ID was used with other arguments"),
         b"OVERFLOW" => Refusal::new(Status::Overflow, "the sum would be more than 9007199254740991"),
         _ => return None,
-    })
+    }))
 }

@@ -61,8 +61,7 @@ pub async fn refresh_marks(batcher: Rc<Batcher>, settings: ReaperSettings) {
             let (asked_with, asked) = (batcher.marks().version(cell), Instant::now());
             let mut args = ScriptArgs::new(b'L');
             args.push_number(asked_with);
-            let operation =
-                ScriptOperation { operation: Operation::IsProtected, cell, args, expect: Expect::MarkedList };
+            let operation = ScriptOperation::script(Operation::IsProtected, cell, args, Expect::MarkedList);
             if let Ok(Outcome::MarkedList { version, skus }) = timeout(settings.patience, batcher.run(operation)).await
             {
                 batcher.marks().listed(cell, asked_with, version, skus, asked);

@@ -1,5 +1,6 @@
 //! What became of an operation, and how a client reads it.
 
+use super::id::Minted;
 use crate::metrics::Status;
 use crate::resp::{Proto, write};
 use bytes::BytesMut;
@@ -145,6 +146,17 @@ pub fn word(status: Status) -> &'static str {
     }
 }
 
+/// Why there was not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Insufficient {
+    /// So many were asked for.
+    pub requested: i64,
+    /// So many were available.
+    pub available: i64,
+    /// In so many ms the next open reservation of the SKU expires; -1: none is open.
+    pub retry_ms: i64,
+}
+
 /// What became of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -154,6 +166,10 @@ pub enum Outcome {
     Nil,
     /// A reservation's id.
     Id(Vec<u8>),
+    /// The same, a minted one of this cell.
+    Minted(u16, Minted),
+    /// Fewer were available than were asked for.
+    Insufficient(Insufficient),
     /// An integer.
     Integer(i64),
     /// `INV.GET`
@@ -199,6 +215,7 @@ impl Outcome {
     pub fn status(&self) -> Status {
         match self {
             Self::Refused(refusal) => refusal.status,
+            Self::Insufficient(_) => Status::InsufficientStock,
             _ => Status::Ok,
         }
     }
@@ -259,6 +276,16 @@ impl Outcome {
             Self::Ok => write::simple(out, "OK"),
             Self::Nil | Self::Stale => write::null(out, proto),
             Self::Id(id) => write::bulk(out, id),
+            Self::Minted(cell, minted) => {
+                let (mut digits, text) = (itoa::Buffer::new(), minted.text());
+                let cell = digits.format(*cell).as_bytes();
+                write::bulk_header(out, cell.len() + 1 + text.len());
+                out.extend_from_slice(cell);
+                out.extend_from_slice(b"-");
+                out.extend_from_slice(&text);
+                out.extend_from_slice(b"\r\n");
+            }
+            Self::Insufficient(insufficient) => insufficient.write(out),
             Self::Integer(integer) | Self::Marked { changed: integer, .. } | Self::Reaped { taken: integer, .. } => {
                 write::integer(out, *integer);
             }
@@ -285,6 +312,21 @@ impl Outcome {
             }
             Self::Refused(refusal) => write::error(out, &refusal.line()),
         }
+    }
+}
+
+impl Insufficient {
+    fn write(&self, out: &mut BytesMut) {
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(b"-INSUFFICIENTSTOCK fewer are available than were asked for requested=");
+        out.extend_from_slice(digits.format(self.requested).as_bytes());
+        out.extend_from_slice(b" available=");
+        out.extend_from_slice(digits.format(self.available).as_bytes());
+        if self.retry_ms >= 0 {
+            out.extend_from_slice(b" retry_ms=");
+            out.extend_from_slice(digits.format(self.retry_ms).as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
     }
 }
 

@@ -5,9 +5,15 @@ const SHEBANG: &str = "#!lua\n";
 
 const HEAD: &str = include_str!("../../lua/lib/input.lua");
 const CLOCK: &str = include_str!("../../lua/lib/clock.lua");
+const EASY: &str = include_str!("../../lua/lib/easy.lua");
 const LIBRARY: &str = concat!(
+    include_str!("../../lua/lib/general.lua"),
+    include_str!("../../lua/lib/write.lua"),
     include_str!("../../lua/lib/stock.lua"),
+    include_str!("../../lua/lib/open.lua"),
+    include_str!("../../lua/lib/lots.lua"),
     include_str!("../../lua/lib/holds.lua"),
+    include_str!("../../lua/lib/settle.lua"),
     include_str!("../../lua/lib/ops.lua"),
     include_str!("../../lua/lib/protected.lua"),
     include_str!("../../lua/lib/forget.lua"),
@@ -16,9 +22,9 @@ const LIBRARY: &str = concat!(
 /// The operations by their letters. A call defines only those that its batch has: to define all of them costs the upstream
 /// more than to execute one.
 const OPERATIONS: [(&str, &str); 10] = [
-    ("R", include_str!("../../lua/ops/reserve.lua")),
-    ("C", include_str!("../../lua/ops/commit.lua")),
-    ("B", include_str!("../../lua/ops/rollback.lua")),
+    ("Rr", include_str!("../../lua/ops/reserve.lua")),
+    ("Cc", include_str!("../../lua/ops/commit.lua")),
+    ("Bb", include_str!("../../lua/ops/rollback.lua")),
     ("E", include_str!("../../lua/ops/extend.lua")),
     ("G", include_str!("../../lua/ops/get.lua")),
     ("S", include_str!("../../lua/ops/stock.lua")),
@@ -44,9 +50,14 @@ pub fn source(flags: bool, test_clock_key: Option<&str>) -> String {
     };
     let mut operations = String::new();
     for (letters, file) in OPERATIONS {
-        operations.push_str(&format!("if string.find(letters, '[{letters}]') then\n{file}end\n"));
+        // Those of lots are not named: a batch of nothing else goes the easy way.
+        let named: Vec<_> =
+            letters.chars().filter(|letter| letter.is_uppercase()).map(|letter| format!("has.{letter}")).collect();
+        let always = letters.chars().any(char::is_lowercase);
+        let condition = if always { "true".to_owned() } else { named.join(" or ") };
+        operations.push_str(&format!("if {condition} then\n{file}end\n"));
     }
-    format!("{shebang}{HEAD}{clock}{LIBRARY}{operations}{RUN}")
+    format!("{shebang}{HEAD}{clock}{EASY}{LIBRARY}{operations}{RUN}")
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub struct ReplyQueue {
     may_wait_for_ever: Cell<bool>,
     /// The inventory batch that has operations of this client in flight, and how many: see the batcher.
     batch: Cell<(u64, usize)>,
+    /// The script call that it is in, and the last of that one's groups with an operation of this client.
+    group: Cell<(u64, u32)>,
 }
 
 impl ReplyQueue {
@@ -54,6 +56,7 @@ impl ReplyQueue {
             broken: Cell::new(false),
             may_wait_for_ever: Cell::new(false),
             batch: Cell::new((0, 0)),
+            group: Cell::new((0, 0)),
         })
     }
 
@@ -210,6 +213,19 @@ impl ReplyQueue {
     pub fn join_batch(&self, id: u64) {
         let (_, count) = self.batch.get();
         self.batch.set((id, count + 1));
+    }
+
+    /// The last group of the call `call` that an operation of this client is in, 0 where it is in none: its next ones may
+    /// join that one or a later one, so that they take effect in its order.
+    #[must_use]
+    pub fn last_group(&self, call: u64) -> u32 {
+        let (last_call, group) = self.group.get();
+        if last_call == call { group } else { 0 }
+    }
+
+    /// An operation of this client is in this group of the call.
+    pub fn join_group(&self, call: u64, group: u32) {
+        self.group.set((call, group));
     }
 
     /// An operation of this client left its batch.

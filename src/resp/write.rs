@@ -36,6 +36,12 @@ pub fn bulk(out: &mut BytesMut, data: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+/// `$n`: the beginning of a bulk string, whose data and line's end the caller writes.
+pub fn bulk_header(out: &mut BytesMut, len: usize) {
+    out.reserve(len + HEADER_BYTES + 2);
+    header(out, b'$', len);
+}
+
 /// `=n`, the three letters of its kind, `:` and `data`: a text over RESP3.
 pub fn verbatim(out: &mut BytesMut, kind: &str, data: &[u8]) {
     header(out, b'=', data.len() + kind.len() + 1);

@@ -157,9 +157,10 @@ impl Core {
             return Step::Blocked;
         }
         self.count(RouteLabel::Inventory);
-        let context = CommandContext { tenant: &self.context.tenant, mint: self.context.batcher.mint() };
+        let context = CommandContext { tenant: &self.context.tenant };
         let (operation, request) = parse(args, &context);
         match request {
+            Ok(Request::One(operation)) => self.context.batcher.submit_one(operation, self.ticket(), proto),
             Ok(Request::Operations(operations)) => {
                 self.context.batcher.submit(operations, self.ticket(), proto);
             }

@@ -4,8 +4,8 @@
 use super::core::{Core, Lane, Step};
 use super::rewritten::request;
 use crate::command::Args;
+use crate::inventory::batcher::Queued;
 use crate::inventory::commands::{Context as CommandContext, Request, parse};
-use crate::inventory::operation::ScriptOperation;
 use crate::inventory::reply::Outcome;
 use crate::metrics::{Route as RouteLabel, Status};
 use crate::resp::{Proto, ReplyQueue};
@@ -13,7 +13,6 @@ use crate::upstream::link::state::{Effect, Rewrite, Watch};
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::rc::Rc;
-use tokio::time::Instant;
 
 const AFTER_SELECT: &[u8] = b"-ERR an INV command cannot follow SELECT inside one MULTI: the inventory lives in one database; EXEC will abort this transaction\r\n";
 
@@ -24,9 +23,10 @@ impl Core {
     /// Queues a request of the inventory on the client's own connection, which is inside MULTI and owes no reply.
     pub(super) fn queue_inventory(&mut self, args: &Args<'_>) -> Step {
         let Some(pin) = &self.pin else { return Step::Blocked };
-        let context = CommandContext { tenant: &self.context.tenant, mint: self.context.batcher.mint() };
+        let context = CommandContext { tenant: &self.context.tenant };
         let (operation, parsed) = parse(args, &context);
         let operations = match parsed {
+            Ok(Request::One(operation)) => vec![operation],
             Ok(Request::Operations(operations) | Request::Marks(_, operations)) => operations,
             Ok(Request::Answer(outcome)) => {
                 // Something must be queued for its place.
@@ -60,11 +60,11 @@ impl Core {
         if db != home {
             pin.send(&select(home), nobody.ticket(), Watch::hidden(None));
         }
-        let (parts, queued, count) = (Parts::default(), Instant::now(), operations.len());
+        let (parts, count) = (Parts::default(), operations.len());
         for (place, operation) in operations.into_iter().enumerate() {
-            let eval = self.context.batcher.eval_request(&operation);
+            let (eval, queued) = self.context.batcher.eval_request(operation);
             let last = place + 1 == count;
-            let rewrite = self.part(operation, &parts, queued, last);
+            let rewrite = self.part(queued, &parts, last);
             let ticket = if last { self.ticket() } else { nobody.ticket() };
             pin.send(
                 &eval,
@@ -85,10 +85,10 @@ impl Core {
     }
 
     /// Takes one part's reply; the last one makes the command's of them all.
-    fn part(&self, operation: ScriptOperation, parts: &Parts, queued: Instant, last: bool) -> Rewrite {
+    fn part(&self, queued: Queued, parts: &Parts, last: bool) -> Rewrite {
         let (batcher, parts) = (Rc::clone(&self.context.batcher), Rc::clone(parts));
         Box::new(move |reply, proto| {
-            parts.borrow_mut().push(batcher.conclude(&operation, reply, queued));
+            parts.borrow_mut().push(batcher.conclude(queued, reply));
             if !last {
                 return BytesMut::new();
             }

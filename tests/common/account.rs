@@ -39,7 +39,7 @@ pub fn stock_upstream(upstream: &mut Conn, namespace: &str, sku: &str) -> Option
         Reply::Bulk(text) => {
             let text = String::from_utf8(text).expect("decimals");
             let numbers: Vec<i64> = text.split(' ').map(|word| word.parse().expect("a decimal")).collect();
-            let [available, reserved, committed] = numbers[..] else { panic!("three decimals: {text:?}") };
+            let [available, reserved, committed, _] = numbers[..] else { panic!("four decimals: {text:?}") };
             Some(Stock { available, reserved, committed })
         }
         other => panic!("HGET: {other:?}"),

@@ -1,13 +1,15 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
+use super::call::{Answer, Call};
 use super::{Batcher, Job, SETTLE_MAX};
 use crate::error::{Kind, UpstreamError};
-use crate::inventory::id::token;
+use crate::inventory::id::{Token, token};
+use crate::inventory::operation::Work;
 use crate::inventory::reply::{Outcome, Refusal};
 use crate::metrics::{ErrorKind, ErrorOrigin, Status};
 use crate::upstream::pool::{Manager, PoolConnection};
 use bb8_redis::bb8::{PooledConnection, RunError};
-use bb8_redis::redis::{Pipeline, Value, cmd};
+use bb8_redis::redis::{Cmd, Pipeline, Value, cmd};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -21,7 +23,7 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(25);
 
 /// Names a batch and counts its sendings, for the script to tell one that was overtaken (lua/lib/ops.lua).
 struct Sending {
-    batch: [u8; 22],
+    batch: Token,
     attempt: u32,
     /// Refusals without effect so far.
     refused: u32,
@@ -31,23 +33,39 @@ struct Sending {
     lost: u32,
 }
 
+/// What a call is told ahead of its operations (lua/lib/input.lua).
+pub(super) struct Head {
+    pub settle_max: u64,
+    pub batch: Token,
+    pub attempt: u32,
+}
+
 impl Batcher {
-    fn pipeline(&self, jobs: &[Job], groups: &[(u16, Vec<usize>)], sending: &Sending, sha: &str) -> Pipeline {
-        let mut numbers = itoa::Buffer::new();
-        let mut pipeline = Pipeline::with_capacity(groups.len());
-        for (cell, members) in groups {
+    /// Groups the operations, one call for each cell. See [`Call::of`].
+    pub(super) fn calls(&self, jobs: &mut [Job]) -> Vec<Call> {
+        self.calls.set(self.calls.get() + 1);
+        Call::of(jobs, self.calls.get(), &self.mint)
+    }
+
+    /// Appends all that a call is told but the script.
+    pub(super) fn write_call(&self, cmd: &mut Cmd, call: &Call, jobs: &[Job], head: &Head) {
+        let keys = &self.cell_keys[call.cell as usize];
+        cmd.arg(keys.len());
+        for key in keys {
+            cmd.arg(key);
+        }
+        cmd.arg(self.limits.remember_ms).arg(OPS_MEMORY.as_millis() as u64).arg(head.settle_max);
+        cmd.arg(&head.batch[..]).arg(head.attempt).arg(call.letters(jobs));
+        call.write(jobs, cmd);
+    }
+
+    fn pipeline(&self, jobs: &[Job], calls: &[Call], sending: &Sending, sha: &str) -> Pipeline {
+        let head = Head { settle_max: SETTLE_MAX, batch: sending.batch, attempt: sending.attempt };
+        let mut pipeline = Pipeline::with_capacity(calls.len());
+        for call in calls {
             let mut evalsha = cmd("EVALSHA");
-            evalsha.arg(sha).arg(self.cell_keys[*cell as usize].len());
-            for key in &self.cell_keys[*cell as usize] {
-                evalsha.arg(key);
-            }
-            evalsha.arg(numbers.format(self.limits.remember_ms)).arg(OPS_MEMORY.as_millis() as u64).arg(SETTLE_MAX);
-            evalsha.arg(&sending.batch[..]).arg(sending.attempt).arg(letters(jobs, members));
-            for &member in members {
-                for arg in jobs[member].operation.args.iter() {
-                    evalsha.arg(arg);
-                }
-            }
+            evalsha.arg(sha);
+            self.write_call(&mut evalsha, call, jobs, &head);
             pipeline.add_command(evalsha);
         }
         pipeline
@@ -139,15 +157,15 @@ async fn attempt(
         return jobs;
     }
     sending.attempt += 1;
-    let groups = by_cell(&jobs);
-    let pipeline = batcher.pipeline(&jobs, &groups, sending, connection.sha());
+    let calls = batcher.calls(&mut jobs);
+    let pipeline = batcher.pipeline(&jobs, &calls, sending, connection.sha());
     // Half of the deadline: a connection that is half open must leave time for another.
     let patience = earliest.min(Instant::now() + batcher.limits.deadline / 2);
     let sent = Instant::now();
     // Given up before it is awaited: were this dropped, nobody could use the connection again.
     let answer = timeout_at(patience, connection.send(&pipeline)).await;
     let replies = match answer {
-        Ok(Ok(replies)) if replies.len() == groups.len() => replies,
+        Ok(Ok(replies)) if replies.len() == calls.len() => replies,
         other => {
             connection.give_up();
             let error = match other {
@@ -172,16 +190,15 @@ async fn attempt(
     batcher.reachable.set(true);
     batcher.metrics.batch_round_trip.record(sent.elapsed().as_secs_f64());
 
-    let mut again: Vec<Job> = Vec::new();
+    let mut again: Vec<(usize, Job)> = Vec::new();
     let (mut pause, mut load) = (None, false);
     let mut slots: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
-    for ((_, members), reply) in groups.into_iter().zip(replies) {
-        let group: Vec<Job> = members.into_iter().filter_map(|member| slots[member].take()).collect();
+    for (call, reply) in calls.iter().zip(replies) {
         match reply {
-            Ok(value) => again.extend(answer_group(batcher, group, &value)),
+            Ok(value) => again.extend(answer_call(batcher, call, &mut slots, &value)),
             Err(error) if error.detail.starts_with("NOSCRIPT") => {
                 load = true;
-                again.extend(group);
+                again.extend(call.take(&mut slots));
             }
             Err(error) if error.kind == Kind::Refused && sending.refused < REFUSED_MAX => {
                 pause = Some(REFUSED_PAUSE * (1 << sending.refused));
@@ -189,11 +206,11 @@ async fn attempt(
                     // The node was demoted: the next connection finds the new one.
                     connection.give_up();
                 }
-                again.extend(group);
+                again.extend(call.take(&mut slots));
             }
             Err(error) => {
                 batcher.metrics.error(ErrorOrigin::Upstream, ErrorKind::Refused);
-                for job in group {
+                for (_, job) in call.take(&mut slots) {
                     // It says nothing of an earlier sending.
                     let refusal = if job.unknown { uncertain() } else { Refusal::upstream(&error.detail) };
                     batcher.finish(job, Outcome::Refused(refusal), true);
@@ -208,31 +225,9 @@ async fn attempt(
         sending.refused += 1;
         sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
-    again
-}
-
-/// Each letter of these operations once.
-fn letters(jobs: &[Job], members: &[usize]) -> Vec<u8> {
-    let mut letters: Vec<u8> = Vec::with_capacity(4);
-    for &member in members {
-        let letter = jobs[member].operation.args.letter();
-        if !letters.contains(&letter) {
-            letters.push(letter);
-        }
-    }
-    letters
-}
-
-/// Positions of the operations by cell, each cell's in their order.
-fn by_cell(jobs: &[Job]) -> Vec<(u16, Vec<usize>)> {
-    let mut groups: Vec<(u16, Vec<usize>)> = Vec::with_capacity(1);
-    for (index, job) in jobs.iter().enumerate() {
-        match groups.iter_mut().find(|(cell, _)| *cell == job.operation.cell) {
-            Some((_, members)) => members.push(index),
-            None => groups.push((job.operation.cell, vec![index])),
-        }
-    }
-    groups
+    // In their order: a client's must take effect in its own.
+    again.sort_unstable_by_key(|(position, _)| *position);
+    again.into_iter().map(|(_, job)| job).collect()
 }
 
 /// The script's answer: its clock (unix ms), how many reservations it found overdue, and what became of each operation.
@@ -242,39 +237,50 @@ pub(super) fn settled(value: &Value) -> Option<(i64, u64, &[Value])> {
     Some((*now, u64::try_from(*expired).unwrap_or(0), results))
 }
 
-/// Gives a cell's answers out. Returns the operations that the call did not come to.
-fn answer_group(batcher: &Batcher, group: Vec<Job>, value: &Value) -> Vec<Job> {
-    let (results, expired) = match settled(value) {
-        Some((now, expired, results)) => {
-            batcher.mint.observe(now);
-            (results, expired)
+/// Gives a call's answers out. Returns the operations that it did not come to.
+fn answer_call(batcher: &Batcher, call: &Call, slots: &mut [Option<Job>], value: &Value) -> Vec<(usize, Job)> {
+    let Some((now, expired, results)) = settled(value).filter(|(_, _, results)| results.len() <= call.len()) else {
+        if *value == Value::Int(0) {
+            // A later sending was here before this one: then this one is not the last, and what became of it is not known.
+            tracing::warn!("a sending of a batch was overtaken by a later one");
+        } else {
+            tracing::error!(?value, "the script gave an answer that is not of its contract");
         }
-        None => (&[][..], 0),
-    };
-    if results.len() > group.len() || !matches!(value, Value::Array(_)) {
-        tracing::error!(?value, "the script gave an answer that is not of its contract");
-        for job in group {
+        for (_, job) in call.take(slots) {
             batcher.finish(job, Outcome::Refused(uncertain()), true);
         }
         return Vec::new();
-    }
+    };
+    batcher.mint.observe(now);
     batcher.operations.reservations_expired.increment(expired);
-    let mut again = Vec::new();
-    for (index, mut job) in group.into_iter().enumerate() {
+    let (mut again, mut answers) = (Vec::new(), Vec::new());
+    for (index, members) in call.members().enumerate() {
         let Some(result) = results.get(index) else {
-            job.unknown = false; // the call says that it did not come to it, nor did an earlier sending
-            again.push(job);
+            for &member in members {
+                again.extend(slots[member].take().map(|job| (member, not_executed(job))));
+            }
             continue;
         };
-        match job.operation.expect.outcome(result) {
-            Outcome::Stale if !job.unknown => {
+        call.answers(index, slots, result, |position, answer| answers.push((position, answer)));
+        for (position, answer) in answers.drain(..) {
+            let Some(job) = slots[position].take() else { continue };
+            match answer {
+                Answer::NotExecuted => again.push((position, not_executed(job))),
                 // The upstream's clock went ahead of what its last answer told.
-                job.operation.args.replace_last(batcher.mint.now_ms());
-                again.push(job);
+                Answer::Outcome(Outcome::Stale) if !job.unknown => again.push((position, not_executed(job))),
+                Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
+                Answer::Outcome(outcome) => batcher.finish(job, outcome, true),
             }
-            Outcome::Stale => batcher.finish(job, Outcome::Refused(uncertain()), true),
-            outcome => batcher.finish(job, outcome, true),
         }
     }
     again
+}
+
+/// No sending of it so far did anything: it may be sent as new.
+fn not_executed(mut job: Job) -> Job {
+    job.unknown = false;
+    if let Work::Reserve { minted, .. } = &mut job.operation.work {
+        *minted = None;
+    }
+    job
 }

@@ -46,10 +46,5 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     script.push_number(delta);
     script.push(if own.is_some() { b"1" } else { b"0" });
     let cell = cell_of(sku, context.tenant.cells);
-    Ok(Request::Operations(vec![ScriptOperation {
-        operation: Operation::AddStock,
-        cell,
-        args: script,
-        expect: Expect::Available,
-    }]))
+    Ok(Request::One(ScriptOperation::script(Operation::AddStock, cell, script, Expect::Available)))
 }

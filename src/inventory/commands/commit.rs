@@ -2,8 +2,8 @@
 
 use super::{Command, Context, Request, grammar};
 use crate::command::Args;
-use crate::inventory::id::token;
-use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation};
+use crate::inventory::id::{Minted, token};
+use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation, Work};
 use crate::inventory::reply::Refusal;
 use crate::metrics::Operation;
 
@@ -35,14 +35,15 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
         index += 2;
     }
     let (cell, own) = grammar::id(args.get(1).unwrap_or_default(), context.tenant)?;
+    if reference.is_none()
+        && let Some(minted) = Minted::parse(own)
+    {
+        let work = Work::Commit(minted, token());
+        return Ok(Request::One(ScriptOperation { operation: Operation::Commit, cell, work }));
+    }
     let mut script = ScriptArgs::new(b'C');
     script.push(own);
     script.push(&token());
     script.push(reference.unwrap_or_default());
-    Ok(Request::Operations(vec![ScriptOperation {
-        operation: Operation::Commit,
-        cell,
-        args: script,
-        expect: Expect::Done,
-    }]))
+    Ok(Request::One(ScriptOperation::script(Operation::Commit, cell, script, Expect::Done)))
 }

@@ -30,10 +30,5 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     script.push(&token());
     script.push_number(ttl_ms);
     script.push_number(context.tenant.reservation_ttl_max_ms);
-    Ok(Request::Operations(vec![ScriptOperation {
-        operation: Operation::Extend,
-        cell,
-        args: script,
-        expect: Expect::ExpiresAt,
-    }]))
+    Ok(Request::One(ScriptOperation::script(Operation::Extend, cell, script, Expect::ExpiresAt)))
 }

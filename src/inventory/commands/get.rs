@@ -27,5 +27,5 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     let mut script = ScriptArgs::new(b'G');
     script.push(own);
     let expect = Expect::Found(id.to_vec());
-    Ok(Request::Operations(vec![ScriptOperation { operation: Operation::Get, cell, args: script, expect }]))
+    Ok(Request::One(ScriptOperation::script(Operation::Get, cell, script, expect)))
 }

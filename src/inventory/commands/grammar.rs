@@ -38,8 +38,9 @@ pub fn id<'a>(arg: &'a [u8], tenant: &Tenant) -> Result<(u16, &'a [u8]), Refusal
 }
 
 /// How many to reserve.
-pub fn quantity(arg: &[u8]) -> Result<u64, Refusal> {
-    unsigned(arg).filter(|quantity| (1..=QUANTITY_MAX).contains(quantity)).ok_or_else(|| {
+pub fn quantity(arg: &[u8]) -> Result<u32, Refusal> {
+    let quantity = unsigned(arg).filter(|quantity| (1..=QUANTITY_MAX).contains(quantity));
+    quantity.and_then(|quantity| u32::try_from(quantity).ok()).ok_or_else(|| {
         Refusal::new(Status::InvalidAmount, format!("the quantity must be a whole number from 1 to {QUANTITY_MAX}"))
     })
 }

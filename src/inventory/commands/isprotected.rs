@@ -27,7 +27,7 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
             script.push_number(skus.len());
             skus.iter().for_each(|(_, sku)| script.push(sku));
             let places = skus.into_iter().map(|(place, _)| place).collect();
-            ScriptOperation { operation: Operation::IsProtected, cell, args: script, expect: Expect::Marks(places) }
+            ScriptOperation::script(Operation::IsProtected, cell, script, Expect::Marks(places))
         })
         .collect();
     Ok(Request::Marks(args.from(1).map(<[u8]>::to_vec).collect(), operations))

@@ -16,7 +16,6 @@ mod stock;
 
 pub use reap::operations as reap_operations;
 
-use super::id::Mint;
 use super::operation::ScriptOperation;
 use super::reply::{Outcome, Refusal};
 use crate::command::Args;
@@ -27,15 +26,15 @@ use crate::tenant::Tenant;
 pub struct Context<'a> {
     /// Whose inventory.
     pub tenant: &'a Tenant,
-    /// Where new ids come from.
-    pub mint: &'a Mint,
 }
 
 /// What a client asks for, decided as far as that is possible without the upstream.
 pub enum Request {
     /// Answered by the sidecar alone.
     Answer(Outcome),
-    /// Answered by the upstream; several where several cells are concerned.
+    /// Answered by the upstream.
+    One(ScriptOperation),
+    /// The same, where several cells may be concerned.
     Operations(Vec<ScriptOperation>),
     /// Answered from the sidecar's memory of protected SKUs where that is fresh, else by the operations.
     Marks(Vec<Vec<u8>>, Vec<ScriptOperation>),

@@ -41,7 +41,7 @@ fn mark(args: &Args<'_>, context: &Context<'_>, mark: bool) -> Result<Request, R
             script.push_number(skus.len());
             skus.iter().for_each(|(_, sku)| script.push(sku));
             let skus = skus.into_iter().map(|(_, sku)| sku).collect();
-            ScriptOperation { operation, cell, args: script, expect: Expect::Marked(skus, mark) }
+            ScriptOperation::script(operation, cell, script, Expect::Marked(skus, mark))
         })
         .collect();
     Ok(Request::Operations(operations))

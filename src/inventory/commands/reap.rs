@@ -48,7 +48,7 @@ pub fn operations(count: u64, cells: u16) -> Vec<ScriptOperation> {
             let mut script = ScriptArgs::new(b'X');
             script.push(&token());
             script.push_number(count);
-            ScriptOperation { operation: Operation::Reap, cell, args: script, expect: Expect::Reaped }
+            ScriptOperation::script(Operation::Reap, cell, script, Expect::Reaped)
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use super::{Command, Context, Keys, Request, Which, grammar};
 use crate::command::Args;
 use crate::inventory::id::{cell_of, join, token};
-use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation};
+use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation, Work};
 use crate::inventory::reply::Refusal;
 use crate::metrics::Operation;
 
@@ -38,21 +38,18 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
         }
         index += 2;
     }
-    // Minted before anything is sent, so that the sidecar may itself send the same operation again.
-    let minted = own.is_none().then(|| context.mint.mint());
-    let (own, made_ms) = match (&own, &minted) {
-        (Some(own), _) => (*own, 0),
-        (None, Some((minted, made_ms))) => (minted.as_slice(), *made_ms),
-        (None, None) => return Err(grammar::syntax()),
-    };
     let cell = cell_of(sku, context.tenant.cells);
+    let ttl_ms = ttl_ms.unwrap_or(context.tenant.reservation_ttl_ms);
+    let Some(own) = own else {
+        let work = Work::Reserve { sku: sku.into(), quantity, ttl_ms, minted: None };
+        return Ok(Request::One(ScriptOperation { operation: Operation::Reserve, cell, work }));
+    };
     let mut script = ScriptArgs::new(b'R');
     script.push(own);
     script.push(&token());
     script.push(sku);
     script.push_number(quantity);
-    script.push_number(ttl_ms.unwrap_or(context.tenant.reservation_ttl_ms));
-    script.push_number(made_ms);
+    script.push_number(ttl_ms);
     let expect = Expect::Reserved(join(cell, own));
-    Ok(Request::Operations(vec![ScriptOperation { operation: Operation::Reserve, cell, args: script, expect }]))
+    Ok(Request::One(ScriptOperation::script(Operation::Reserve, cell, script, expect)))
 }

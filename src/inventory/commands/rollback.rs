@@ -2,7 +2,8 @@
 
 use super::{Command, Context, Request, grammar};
 use crate::command::Args;
-use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation};
+use crate::inventory::id::Minted;
+use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation, Work};
 use crate::inventory::reply::Refusal;
 use crate::metrics::Operation;
 
@@ -20,12 +21,11 @@ pub static COMMAND: Command = Command {
 
 fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     let (cell, own) = grammar::id(args.get(1).unwrap_or_default(), context.tenant)?;
+    if let Some(minted) = Minted::parse(own) {
+        let work = Work::RollBack(minted);
+        return Ok(Request::One(ScriptOperation { operation: Operation::Rollback, cell, work }));
+    }
     let mut script = ScriptArgs::new(b'B');
     script.push(own);
-    Ok(Request::Operations(vec![ScriptOperation {
-        operation: Operation::Rollback,
-        cell,
-        args: script,
-        expect: Expect::Done,
-    }]))
+    Ok(Request::One(ScriptOperation::script(Operation::Rollback, cell, script, Expect::Done)))
 }

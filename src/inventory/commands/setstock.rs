@@ -44,10 +44,5 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     script.push(condition.as_bytes());
     script.push(force.as_bytes());
     let cell = cell_of(sku, context.tenant.cells);
-    Ok(Request::Operations(vec![ScriptOperation {
-        operation: Operation::SetStock,
-        cell,
-        args: script,
-        expect: Expect::Set,
-    }]))
+    Ok(Request::One(ScriptOperation::script(Operation::SetStock, cell, script, Expect::Set)))
 }

@@ -25,7 +25,7 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
             let mut script = ScriptArgs::new(b'S');
             script.push_number(skus.len());
             skus.iter().for_each(|(_, sku)| script.push(sku));
-            ScriptOperation { operation: Operation::Stock, cell, args: script, expect: Expect::Stocks(skus) }
+            ScriptOperation::script(Operation::Stock, cell, script, Expect::Stocks(skus))
         })
         .collect();
     Ok(Request::Operations(operations))
