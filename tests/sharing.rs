@@ -4,22 +4,11 @@
 mod common;
 
 use common::resp::encode;
-use common::{Conn, Redis, Reply, SOON, Sidecar, raise_file_limit, until, words};
-
-/// Upstream connections as the upstream counts them, but the one that asks.
-fn upstream_connections(redis: &Redis) -> usize {
-    redis.conn().call("CLIENT LIST").text().lines().count() - 1
-}
+use common::{Conn, Redis, Reply, SOON, Sidecar, figure, raise_file_limit, until, upstream_connections, words};
 
 /// `inventory_sentinel_pinned_clients`
 fn pinned(sidecar: &Sidecar) -> f64 {
     figure(sidecar, "inventory_sentinel_pinned_clients ")
-}
-
-fn figure(sidecar: &Sidecar, name: &str) -> f64 {
-    let (_, text) = sidecar.http("/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {text}"));
-    line.trim().parse().expect("a number")
 }
 
 #[track_caller]
