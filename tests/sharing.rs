@@ -179,6 +179,60 @@ fn nobody_is_told_of_a_key_that_another_client_read() {
 }
 
 #[test]
+fn a_monitor_is_acknowledged_first_however_soon_after_the_greeting_it_is_asked_for() {
+    let redis = Redis::start();
+    redis.conn().call("ACL SETUSER app on >secret ~* &* +@all").expect_ok();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut monitors = Vec::new();
+    for greeting in [
+        &["HELLO 3"][..],
+        &["HELLO 3", "CLIENT SETNAME me", "SELECT 1"],
+        &["HELLO 3 AUTH app secret SETNAME me"],
+        &["AUTH app secret", "CLIENT SETNAME me", "SELECT 1"],
+        &["PING"],
+    ] {
+        for round in 0..51 {
+            let mut conn = sidecar.conn();
+            let hello = greeting.iter().map(|line| encode(&words(line))).collect::<Vec<_>>().concat();
+            let monitor = encode(&["MONITOR"]);
+            let greeted = |conn: &mut Conn| {
+                for line in greeting {
+                    let reply = conn.reply();
+                    assert!(!matches!(reply, Reply::Error(_)), "{line}: {reply:?}");
+                    assert_eq!(matches!(reply, Reply::Map(_)), line.starts_with("HELLO"), "{line}: {reply:?}");
+                }
+            };
+            match round % 3 {
+                // In one write, in two, and when the greeting is answered.
+                0 => conn.send(&[hello, monitor].concat()),
+                1 => [hello, monitor].iter().for_each(|bytes| conn.send(bytes)),
+                _ => {
+                    conn.send(&hello);
+                    greeted(&mut conn);
+                    conn.send(&monitor);
+                }
+            }
+            if round % 3 != 2 {
+                greeted(&mut conn);
+            }
+            let reply = conn.reply();
+            assert!(reply.is_ok(), "{greeting:?}, {round}: {reply:?}");
+            // What is left is monitored, and nothing of a greeting.
+            sidecar.conn().call(&format!("SET k {round}")).expect_ok();
+            until("the command is shown", SOON, || {
+                let line = conn.reply();
+                assert!(matches!(line, Reply::Simple(_)), "{greeting:?}, {round}: {line:?}");
+                line.text().ends_with(&format!("\"SET\" \"k\" \"{round}\"")).then_some(())
+            });
+            // Some stay, so that it is not always the same connection.
+            if round % 4 == 0 {
+                monitors.push(conn);
+            }
+        }
+    }
+}
+
+#[test]
 fn one_too_many_with_a_connection_of_its_own_is_told_so_and_nothing_of_its_transaction_happens() {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=1"]);
