@@ -215,8 +215,7 @@ fn a_monitor_is_acknowledged_first_however_soon_after_the_greeting_it_is_asked_f
             if round % 3 != 2 {
                 greeted(&mut conn);
             }
-            let reply = conn.reply();
-            assert!(reply.is_ok(), "{greeting:?}, {round}: {reply:?}");
+            assert_eq!(conn.reply(), Reply::ok(), "{greeting:?}, {round}");
             // What is left is monitored, and nothing of a greeting.
             sidecar.conn().call(&format!("SET k {round}")).expect_ok();
             until("the command is shown", SOON, || {

@@ -5,11 +5,15 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{SOON, until};
+
+/// How long the client may take for all that it was started for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The name of the client.
 pub fn program() -> &'static str {
@@ -28,7 +32,7 @@ fn prepare(mut command: Command, addr: &str, args: &[&str]) -> Command {
     command
 }
 
-/// What the client says of these arguments and this standard input; killed, and the test with it, after `SOON`.
+/// What the client says of these arguments and this standard input; killed, and the test with it, after [`PATIENCE`].
 #[track_caller]
 pub fn run(addr: &str, args: &[&str], input: &[u8]) -> Output {
     let mut stdin = tempfile::tempfile().expect("a file");
@@ -41,12 +45,12 @@ pub fn run(addr: &str, args: &[&str], input: &[u8]) -> Output {
         .stderr(again(&stderr))
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}; `make server` installs it", program()));
-    let end = std::time::Instant::now() + SOON;
+    let end = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.try_wait().expect("wait") {
             break Some(status);
         }
-        if std::time::Instant::now() > end {
+        if Instant::now() > end {
             let _ = child.kill();
             let _ = child.wait();
             break None;
