@@ -4,22 +4,11 @@
 mod common;
 
 use common::resp::encode;
-use common::{Conn, Redis, Reply, SOON, Sidecar, raise_file_limit, until, words};
-
-/// Upstream connections as the upstream counts them, but the one that asks.
-fn upstream_connections(redis: &Redis) -> usize {
-    redis.conn().call("CLIENT LIST").text().lines().count() - 1
-}
+use common::{Conn, Redis, Reply, SOON, Sidecar, figure, raise_file_limit, until, upstream_connections, words};
 
 /// `inventory_sentinel_pinned_clients`
 fn pinned(sidecar: &Sidecar) -> f64 {
     figure(sidecar, "inventory_sentinel_pinned_clients ")
-}
-
-fn figure(sidecar: &Sidecar, name: &str) -> f64 {
-    let (_, text) = sidecar.http("/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {text}"));
-    line.trim().parse().expect("a number")
 }
 
 #[track_caller]
@@ -186,6 +175,59 @@ fn nobody_is_told_of_a_key_that_another_client_read() {
         let mut second = tracking(&sidecar);
         redis.conn().call("SET secret changed").expect_ok();
         assert_eq!(second.call("PING"), Reply::Simple("PONG".into()), "after {end}");
+    }
+}
+
+#[test]
+fn a_monitor_is_acknowledged_first_however_soon_after_the_greeting_it_is_asked_for() {
+    let redis = Redis::start();
+    redis.conn().call("ACL SETUSER app on >secret ~* &* +@all").expect_ok();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut monitors = Vec::new();
+    for greeting in [
+        &["HELLO 3"][..],
+        &["HELLO 3", "CLIENT SETNAME me", "SELECT 1"],
+        &["HELLO 3 AUTH app secret SETNAME me"],
+        &["AUTH app secret", "CLIENT SETNAME me", "SELECT 1"],
+        &["PING"],
+    ] {
+        for round in 0..51 {
+            let mut conn = sidecar.conn();
+            let hello = greeting.iter().map(|line| encode(&words(line))).collect::<Vec<_>>().concat();
+            let monitor = encode(&["MONITOR"]);
+            let greeted = |conn: &mut Conn| {
+                for line in greeting {
+                    let reply = conn.reply();
+                    assert!(!matches!(reply, Reply::Error(_)), "{line}: {reply:?}");
+                    assert_eq!(matches!(reply, Reply::Map(_)), line.starts_with("HELLO"), "{line}: {reply:?}");
+                }
+            };
+            match round % 3 {
+                // In one write, in two, and when the greeting is answered.
+                0 => conn.send(&[hello, monitor].concat()),
+                1 => [hello, monitor].iter().for_each(|bytes| conn.send(bytes)),
+                _ => {
+                    conn.send(&hello);
+                    greeted(&mut conn);
+                    conn.send(&monitor);
+                }
+            }
+            if round % 3 != 2 {
+                greeted(&mut conn);
+            }
+            assert_eq!(conn.reply(), Reply::ok(), "{greeting:?}, {round}");
+            // What is left is monitored, and nothing of a greeting.
+            sidecar.conn().call(&format!("SET k {round}")).expect_ok();
+            until("the command is shown", SOON, || {
+                let line = conn.reply();
+                assert!(matches!(line, Reply::Simple(_)), "{greeting:?}, {round}: {line:?}");
+                line.text().ends_with(&format!("\"SET\" \"k\" \"{round}\"")).then_some(())
+            });
+            // Some stay, so that it is not always the same connection.
+            if round % 4 == 0 {
+                monitors.push(conn);
+            }
+        }
     }
 }
 
