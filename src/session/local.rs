@@ -149,7 +149,11 @@ impl Core {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut wait) = self.wait.take() else { return false };
         let agreed = match &mut wait.on {
-            On::Link(link) => link.poll_up(cx).map_err(|error| BytesMut::from(refusal(&error).as_bytes())),
+            On::Link(link) => link.poll_up(cx).map_err(|error| match wait.request {
+                // Of HELLO it says more.
+                Waiting::Hello { .. } if error.is_noauth() => BytesMut::from(format!("-{error}\r\n").as_bytes()),
+                _ => BytesMut::from(refusal(&error).as_bytes()),
+            }),
             on => self.poll_proof(cx, on, &wait.greeting),
         };
         let hello = match agreed {
@@ -177,6 +181,7 @@ impl Core {
             On::Nothing | On::Prover { .. } => None,
         };
         self.publish_client();
+        self.learn_commands();
         match wait.request {
             Waiting::Plain => self.push(b"+OK\r\n"),
             Waiting::Hello { name } => {

@@ -4,7 +4,7 @@
 use super::engine::Engine;
 use super::pool::Pool;
 use crate::command::CommandTable;
-use crate::error::UpstreamError;
+use crate::error::{Kind, UpstreamError};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ pub struct Knowledge {
     pub commands: ArcSwap<CommandTable>,
     /// None before the first connection.
     pub engine: ArcSwap<Option<Engine>>,
-    learnt: Mutex<Option<Instant>>,
+    asked: Mutex<Option<Instant>>,
     /// Something was seen that those commands do not explain,
     doubted: AtomicBool,
     /// and this wakes who asks.
@@ -42,20 +42,32 @@ impl Knowledge {
         self.doubt.notify_one();
     }
 
-    /// Whoever makes a connection is to ask for the commands.
-    pub(super) fn is_to_be_asked(&self) -> bool {
-        let learnt = *self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
-        self.doubted.load(Ordering::Acquire) || learnt.is_none_or(|learnt| learnt.elapsed() > OLD)
+    /// Whoever made a connection is to ask for the commands.
+    #[must_use]
+    pub fn is_to_be_asked(&self) -> bool {
+        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.doubted.load(Ordering::Acquire) || self.commands.load().is_empty();
+        asked.map(|asked| asked.elapsed()).is_none_or(|ago| ago > OLD || (wanted && ago > ASK_PAUSE))
     }
 
     /// They are being asked for; a doubt from here on is another.
-    pub(super) fn asking(&self) {
+    pub fn asking(&self) {
         self.doubted.store(false, Ordering::Release);
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    pub(super) fn learn(&self, commands: CommandTable) {
-        self.commands.store(Arc::new(commands));
-        *self.learnt.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// The reply to COMMAND, where it is one.
+    pub fn learn(&self, commands: Option<CommandTable>) {
+        match commands {
+            Some(commands) => self.commands.store(Arc::new(commands)),
+            None => self.doubt_commands(),
+        }
+    }
+
+    /// The pool's connections are refused for want of a password in upstream.url.
+    #[must_use]
+    pub fn lacks_password(&self) -> bool {
+        self.last_error().is_some_and(|error| error.kind == Kind::NoPassword)
     }
 
     /// A pooled connection was made. Returns whether it is in the place of one that was lost.
@@ -89,17 +101,22 @@ impl Knowledge {
 pub async fn keep_commands_known(pool: Pool, knowledge: Arc<Knowledge>, patience: Duration, learnt: impl Fn()) {
     loop {
         knowledge.doubt.notified().await;
-        // Where there is no connection the doubt stays for whoever makes the next one.
-        if let Ok(mut connection) = pool.get().await {
-            match timeout(patience, connection.ask_commands()).await {
-                Ok(Ok(())) => learnt(),
-                failed => {
-                    tracing::debug!(?failed, "the upstream's commands stay what they were thought to be");
+        let asked = match pool.get().await {
+            Ok(mut connection) => {
+                let asked = matches!(timeout(patience, connection.ask_commands()).await, Ok(Ok(())));
+                if !asked {
                     connection.give_up();
-                    knowledge.doubted.store(true, Ordering::Release);
                 }
+                asked
             }
+            Err(_) => false,
+        };
+        if asked {
+            learnt();
         }
         sleep(ASK_PAUSE).await;
+        if !asked {
+            knowledge.doubt_commands();
+        }
     }
 }

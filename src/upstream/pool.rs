@@ -135,6 +135,10 @@ impl Manager {
         let mut connection =
             self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| {
                 let error = classify(&error);
+                if error.is_noauth() && self.target.password.is_none() {
+                    let detail = format!("{} wants a password, and upstream.url has none", self.target.address);
+                    return UpstreamError::new(Kind::NoPassword, detail);
+                }
                 let kind =
                     if error.kind == Kind::Io || error.kind == Kind::Timeout { Kind::Connect } else { error.kind };
                 UpstreamError::new(kind, format!("{}: {}", self.target.address, error.detail))

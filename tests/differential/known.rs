@@ -48,7 +48,10 @@ const KNOWN: &[Known] = &[
     known("frame: a header whose return is followed by something else", FRAMES),
     known("frame: a NUL in an inline request", FRAMES),
     known_from("frame: more arguments than the sidecar takes", 700, "by design: a bound of the sidecar's"),
-    known("auth: a password is wanted and none is given", "by design: clients have the rights of the sidecar's user"),
+    known(
+        "auth: a password is wanted and none is given",
+        "by design: clients have the rights of the sidecar's links, which were there before the password",
+    ),
 ];
 
 /// Why this case differs, where it is known to.
