@@ -109,6 +109,39 @@ fn a_client_with_a_password_of_its_own_has_all_that_it_opens() {
 }
 
 #[test]
+fn who_may_not_turn_replies_off_gets_them() {
+    let redis = Redis::start();
+    let acl = ["ACL", "SETUSER", "few", "on", ">pw", "~*", "-@all", "+get", "+multi", "+exec", "+watch", "+unwatch"];
+    redis.conn().call_args(&acl).expect_ok();
+    redis.conn().call_args(&["ACL", "SETUSER", "all", "on", ">pw", "~*", "&*", "+@all"]).expect_ok();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    for pinned in [false, true] {
+        for (user, may) in [("few", false), ("all", true)] {
+            let mut conn = sidecar.conn();
+            conn.call(&format!("AUTH {user} pw")).expect_ok();
+            if pinned {
+                conn.call("WATCH k").expect_ok();
+            }
+            let lines =
+                ["GET a", "CLIENT REPLY SKIP", "GET b", "CLIENT REPLY OFF", "GET c", "CLIENT REPLY ON", "GET d"];
+            conn.send(&lines.iter().flat_map(|line| encode(&words(line))).collect::<Vec<_>>());
+            let said: Vec<Reply> = (0..if may { 3 } else { lines.len() }).map(|_| conn.reply()).collect();
+            let nil = || Reply::NilBulk;
+            if may {
+                assert_eq!(said, [nil(), Reply::Simple("OK".into()), nil()], "{user}, pinned: {pinned}");
+            } else {
+                let words: Vec<String> = said.iter().map(|reply| reply.error_word().to_string()).collect();
+                assert_eq!(words, ["", "NOPERM", "", "NOPERM", "", "NOPERM", ""], "{user}, pinned: {pinned}");
+            }
+            assert!(conn.call("GET last").is_nil());
+            if may {
+                conn.call("CLIENT REPLY SIDEWAYS").expect_error("ERR");
+            }
+        }
+    }
+}
+
+#[test]
 fn without_a_password_of_its_own_the_sidecar_says_so_and_serves_no_inventory_until_none_is_wanted() {
     let redis = locked();
     let sidecar = Sidecar::launch(&redis.url(), &["sidecar.workers=2"]);
