@@ -101,22 +101,18 @@ impl Knowledge {
 pub async fn keep_commands_known(pool: Pool, knowledge: Arc<Knowledge>, patience: Duration, learnt: impl Fn()) {
     loop {
         knowledge.doubt.notified().await;
-        let asked = match pool.get().await {
-            Ok(mut connection) => {
-                let asked = matches!(timeout(patience, connection.ask_commands()).await, Ok(Ok(())));
-                if !asked {
-                    connection.give_up();
-                }
-                asked
+        if let Ok(mut connection) = pool.get().await {
+            if let Ok(Ok(())) = timeout(patience, connection.ask_commands()).await {
+                learnt();
+            } else {
+                connection.give_up();
+                knowledge.doubt_commands();
             }
-            Err(_) => false,
-        };
-        if asked {
-            learnt();
         }
         sleep(ASK_PAUSE).await;
-        if !asked {
-            knowledge.doubt_commands();
+        // Where none could be asked, and nobody else did.
+        if knowledge.doubted.load(Ordering::Acquire) {
+            knowledge.doubt.notify_one();
         }
     }
 }
