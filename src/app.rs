@@ -3,6 +3,7 @@
 
 use crate::admin::{self, AdminState, Readiness};
 use crate::config::{Config, UpstreamUrl};
+use crate::error::Kind;
 use crate::inventory::batcher::BatcherLimits;
 use crate::inventory::reaper::ReaperSettings;
 use crate::inventory::{keys, script};
@@ -255,6 +256,11 @@ async fn first_look(parts: &WorkerParts) -> Result<(), String> {
         Ok(Err(error)) if error.is_fatal() => {
             return Err(start_error(&parts.target.address.to_string(), &error.detail));
         }
+        Ok(Err(error)) if error.kind == Kind::NoPassword => tracing::warn!(
+            upstream = %parts.target.address,
+            "the upstream wants a password, and upstream.url has none: INV commands are refused, and all others of clients \
+             that do not say AUTH themselves"
+        ),
         Ok(Err(error)) => tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again"),
         Err(_) => {
             tracing::warn!(upstream = %parts.target.address, "the upstream is slow to answer; serving without it and trying again");

@@ -144,6 +144,13 @@ impl Clients {
         paused
     }
 
+    /// Something changed for which a client may not need its connection of its own any more.
+    pub fn wake_pinned(&self) {
+        for entry in self.all().iter().filter(|entry| entry.state().upstream_id.is_some()) {
+            entry.wake();
+        }
+    }
+
     /// The id upstream of that client's connection of its own, which it is made to have and to keep. None: no such client.
     /// Pending: `cx` is woken when something changed.
     pub fn poll_own_connection(&self, id: u64, cx: &Context<'_>) -> Poll<Option<u64>> {

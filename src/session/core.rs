@@ -7,13 +7,13 @@ use crate::inventory::batcher::Batcher;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::tenant::Tenant;
+use crate::upstream::knowledge::Knowledge;
 use crate::upstream::link::{Scratch, refusal};
 use crate::upstream::links::pins::{PinnedLink, ProvingLink};
 use crate::upstream::links::{Links, SharedLink};
-use crate::upstream::pool::Knowledge;
 use crate::upstream::stream::Greeting;
-use bytes::Bytes;
-use std::cell::Cell;
+use bytes::{Bytes, BytesMut};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -111,6 +111,8 @@ pub(super) enum Waiting {
     Plain,
     /// HELLO, and the name that it sets.
     Hello { name: Option<Vec<u8>> },
+    /// CLIENT REPLY, None: with a word that it does not know.
+    Replies(Option<ReplyMode>),
 }
 
 /// Where it is found out whether the upstream agrees.
@@ -121,6 +123,8 @@ pub(super) enum On {
     Nothing,
     /// A connection that proves the credentials by being made; or where it was there already, by what is asked on it next.
     Prover { link: ProvingLink, replies: Rc<ReplyQueue>, next: Option<Asked> },
+    /// On the connection that the client has; its reply comes here.
+    Here(Rc<RefCell<Option<BytesMut>>>),
 }
 
 /// What was asked on a connection that has the credentials already; one after the other.

@@ -97,6 +97,11 @@ impl Core {
                 }
                 None => self.send_on_link(frame, None),
             },
+            // On a connection of raw bytes nobody could tell the client that none could be made.
+            Route::Pin(Pin::Raw) => match self.refused_unknown(cx) {
+                Some(step) => step,
+                None => self.pin_and_dispatch(frame, args, reason(Pin::Raw)),
+            },
             Route::Pin(pin) => self.pin_and_dispatch(frame, args, reason(pin)),
             Route::Refuse(line) => self.refuse(ErrorKind::Unsupported, line.as_bytes()),
         }
@@ -105,20 +110,29 @@ impl Core {
     /// A command of the sidecar's own. The upstream may want to know first who the client is, and answers PING itself.
     fn answer_shared(&mut self, cx: &Context<'_>, local: Local, frame: &[u8], args: &Args<'_>) -> Step {
         if !matches!(local, Local::Auth | Local::Hello | Local::Quit | Local::Reset) {
-            match self.shared_link().poll_known(cx) {
-                Poll::Pending => return Step::Blocked,
-                Poll::Ready(Err(error)) if error.is_noauth() => {
-                    self.refuse_unconnected(&error);
-                    return Step::Done;
-                }
-                Poll::Ready(Ok(())) if local == Local::Ping => return self.send_on_link(frame, None),
-                Poll::Ready(_) => {}
+            if let Some(step) = self.refused_unknown(cx) {
+                return step;
+            }
+            if local == Local::Ping && self.shared_link().is_up() {
+                return self.send_on_link(frame, None);
             }
         }
         self.answer(local, args)
     }
 
-    fn shared_link(&mut self) -> &SharedLink {
+    /// The upstream wants to know first who the client is: it was told so, or it is not known yet whether it does.
+    fn refused_unknown(&mut self, cx: &Context<'_>) -> Option<Step> {
+        match self.shared_link().poll_known(cx) {
+            Poll::Pending => Some(Step::Blocked),
+            Poll::Ready(Err(error)) if error.is_noauth() => {
+                self.refuse_unconnected(&error);
+                Some(Step::Done)
+            }
+            Poll::Ready(_) => None,
+        }
+    }
+
+    pub(super) fn shared_link(&mut self) -> &SharedLink {
         if self.link.as_ref().is_some_and(|link| link.is_closed()) {
             self.link = None;
         }

@@ -4,7 +4,7 @@
 use super::core::{Core, Lane, Phase, Stage, Step};
 use super::local::strict_integer;
 use super::rewritten::request;
-use crate::command::{Args, Hello, Local, Pin, Route, route};
+use crate::command::{Args, Hello, Local, Pin, Route, listed_name, route};
 use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
 use crate::resp::{ArgRange, write};
 use crate::upstream::link::state::{Effect, Family, Kept, Rewrite, Watch};
@@ -99,6 +99,12 @@ impl Core {
             || (self.context.tenant.pin_always && !pin.is_closed());
         if needed || pin.raw.get() {
             return false;
+        }
+        if pin.remembered().has_unknown() && pin.is_idle() {
+            let commands = self.context.knowledge.commands.load();
+            if pin.remembered_mut().settle_unknown(|name| commands.knows(name)) {
+                self.context.knowledge.doubt_commands();
+            }
         }
         if !pin.ended_unused() {
             if pin.is_closed() || !pin.is_idle() || !pin.remembered().is_clean() {
@@ -440,7 +446,7 @@ fn effect(args: &Args<'_>, route: Route) -> Effect {
                 () if family("TRACKING") => Kept::TRACKING,
                 () if family("NO-EVICT") => Kept::NO_EVICT,
                 () if family("NO-TOUCH") => Kept::NO_TOUCH,
-                () => return unknown(route),
+                () => return unknown(args, route),
             };
             if args.is(2, "OFF") { Effect::Lift(kept) } else { Effect::Keep(kept) }
         }
@@ -450,15 +456,15 @@ fn effect(args: &Args<'_>, route: Route) -> Effect {
                 () if name("SUBSCRIBE") || name("UNSUBSCRIBE") => Family::Channel,
                 () if name("PSUBSCRIBE") || name("PUNSUBSCRIBE") => Family::Pattern,
                 () if name("SSUBSCRIBE") || name("SUNSUBSCRIBE") => Family::Shard,
-                () => return unknown(route),
+                () => return unknown(args, route),
             };
             Effect::Subscription(family, (n > 1).then_some(n - 1))
         }
     }
 }
 
-fn unknown(route: Route) -> Effect {
-    if route == Route::Pin(Pin::Unknown) { Effect::Unknown } else { Effect::None }
+fn unknown(args: &Args<'_>, route: Route) -> Effect {
+    if route == Route::Pin(Pin::Unknown) { Effect::Unknown(args.get(0).and_then(listed_name)) } else { Effect::None }
 }
 
 /// As Redis 7 words it.

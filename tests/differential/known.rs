@@ -43,12 +43,14 @@ const KNOWN: &[Known] = &[
     known_below("greeting: go-redis with a maintenance handshake", 700, "refused in the words of later engines"),
     known_below("reply_mode: SUBSCRIBE while replies are off", 700, "CLIENT REPLY does not silence acknowledgements"),
     known("auth: ACL", "the link of a user who was deleted tries once more to be that user, and ACL LOG tells of it"),
-    known("auth: a user who may little", "CLIENT REPLY is the sidecar's own, whoever asks"),
     known("frame: an argument that is not followed by a line's end", FRAMES),
     known("frame: a header whose return is followed by something else", FRAMES),
     known("frame: a NUL in an inline request", FRAMES),
     known_from("frame: more arguments than the sidecar takes", 700, "by design: a bound of the sidecar's"),
-    known("auth: a password is wanted and none is given", "by design: clients have the rights of the sidecar's user"),
+    known(
+        "auth: a password is wanted and none is given",
+        "by design: clients have the rights of the sidecar's links, which were there before the password",
+    ),
 ];
 
 /// Why this case differs, where it is known to.
