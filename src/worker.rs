@@ -11,6 +11,7 @@ use crate::session::clients::Clients;
 use crate::session::{SessionContext, SessionSettings, serve};
 use crate::tenant::Tenant;
 use crate::upstream::link::new_scratch;
+use crate::upstream::links::pins::PinCounts;
 use crate::upstream::links::{LinkLimits, Links};
 use crate::upstream::pool::{Fitting, Knowledge, Manager};
 use crate::upstream::stream::Stream;
@@ -20,7 +21,6 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -49,7 +49,7 @@ pub struct WorkerParts {
     /// Limits of links and pinned connections.
     pub links: LinkLimits,
     /// Pinned connections of all workers.
-    pub pinned: Arc<AtomicUsize>,
+    pub pinned: Arc<PinCounts>,
     /// Limits of the batcher.
     pub batcher: BatcherLimits,
     /// Whose clients they are.

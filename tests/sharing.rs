@@ -356,3 +356,46 @@ fn an_endless_script_holds_up_nobody_who_can_evade_it() {
     assert!(matches!(runs.reply(), Reply::Error(_)));
     assert!(third.call("GET k").is_nil());
 }
+
+#[test]
+fn a_monitor_shows_what_clients_send_and_not_how_the_sidecar_greets() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    // The first client of all, so that nothing is greeted yet: all that others need is to be there before.
+    let mut monitor = sidecar.conn();
+    monitor.call("MONITOR").expect_ok();
+    let (mut ordinary, mut waiting) = (sidecar.conn(), sidecar.conn());
+    ordinary.call("SET k v").expect_ok();
+    assert_eq!(waiting.call("GET k"), Reply::bulk("v"));
+    // Each with a connection of its own: the second one is there, the other is the first one's again.
+    waiting.exchange(&encode(&words("BLPOP none 0.01")), b"*-1\r\n");
+    waiting.call("WATCH k").expect_ok();
+    drop(waiting);
+    comes_to_be_unpinned_but(&sidecar, 1.0);
+    ordinary.call("SET k w").expect_ok();
+    ordinary.call("SET end 1").expect_ok();
+    let mut shown = Vec::new();
+    while shown.last().is_none_or(|last| last != "\"SET\" \"end\" \"1\"") {
+        let line = monitor.reply().text();
+        let (_, request) = line.split_once("] ").unwrap_or_else(|| panic!("{line}"));
+        // The sidecar's own inventory is looked after all the time.
+        if !request.starts_with("\"EVALSHA\"") && !line.contains(" lua] ") {
+            shown.push(request.to_owned());
+        }
+    }
+    let sent = ["SET k v", "GET k", "BLPOP none 0.01", "WATCH k", "SET k w", "SET end 1"];
+    let sent = sent.map(|line| line.split(' ').map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" "));
+    assert_eq!(shown, sent);
+    // When nobody looks there are spare ones again.
+    drop(monitor);
+    until("spare connections are made again", SOON, || {
+        let (_, text) = sidecar.http("/metrics");
+        let warm = "inventory_sentinel_upstream_connections{kind=\"warm\"} ";
+        text.lines().find_map(|line| line.strip_prefix(warm)).is_some_and(|count| count != "0").then_some(())
+    });
+}
+
+#[track_caller]
+fn comes_to_be_unpinned_but(sidecar: &Sidecar, left: f64) {
+    until("the others are unpinned", SOON, || (pinned(sidecar) == left).then_some(()));
+}

@@ -97,6 +97,8 @@ impl Core {
                 }
                 None => self.send_on_link(frame, None),
             },
+            // What the sidecar says upstream for itself is none of a MONITOR's business.
+            Route::Pin(Pin::Raw) if self.context.links.poll_greeted(cx).is_pending() => Step::Blocked,
             Route::Pin(pin) => self.pin_and_dispatch(frame, args, reason(pin)),
             Route::Refuse(line) => self.refuse(ErrorKind::Unsupported, line.as_bytes()),
         }

@@ -188,7 +188,7 @@ impl Core {
             if self.replies.waiting() > 0 {
                 return Step::Blocked;
             }
-            pin.raw.set(true);
+            pin.become_raw();
             pin.send_more(frame);
             self.count(RouteLabel::Pinned);
             return Step::Done;
@@ -340,7 +340,7 @@ impl Core {
             if self.replies.waiting() > 0 {
                 return Step::Blocked;
             }
-            pin.raw.set(true);
+            pin.become_raw();
         }
         if !pin.raw.get() {
             // Of its arguments not all are known: what may leave state is taken to have left it.
