@@ -227,6 +227,7 @@ fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: On
             request_stream_bytes: config.session.request_stream_bytes,
             output_pause_bytes: config.session.output_pause_bytes,
             output_close_bytes: config.session.output_close_bytes,
+            output_stall: Duration::from_millis(config.session.output_stall_ms),
         },
         marks: Arc::default(),
         metrics: metrics.clone(),

@@ -218,7 +218,7 @@ fn start_session(
             return;
         }
     };
-    let replies = ReplyQueue::new(context.settings.output_close_bytes);
+    let replies = ReplyQueue::new(context.settings.output_max_bytes());
     let entry = context.clients.enter(door);
     sessions.borrow_mut().insert(entry.id, Rc::clone(&replies));
     let leave =

@@ -423,6 +423,55 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_no_memory() {
     assert!(kib < 100 * 1024, "{kib} KiB resident for a client that does not read");
 }
 
+/// A client that has asked for so many values of 100 kB, all of which are there for it, and has read none; with the
+/// sidecar's figure of bytes from the upstream above what these make.
+fn one_who_does_not_read(sidecar: &Sidecar, values: usize) -> Conn {
+    let value = "x".repeat(100_000);
+    sidecar.conn().call(&format!("SET big {value}")).expect_ok();
+    let mut conn = sidecar.conn();
+    conn.receive_buffer(64 * 1024);
+    conn.send(&encode(&["GET", "big"]).repeat(values));
+    until("all of it has come from the upstream", SOON, || {
+        let bytes = figure(sidecar, "inventory_sentinel_bytes_total{direction=\"upstream_in\"} ");
+        (bytes > values as f64 * 100_000.0).then_some(())
+    });
+    conn
+}
+
+fn figure(sidecar: &Sidecar, name: &str) -> f64 {
+    let (_, text) = sidecar.http("/metrics");
+    text.lines().find_map(|line| line.strip_prefix(name)).map_or(0.0, |count| count.parse().expect("a number"))
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_all_it_asked_for() {
+    let redis = Redis::start();
+    let limits = ["session.output_pause_bytes=65536", "session.output_close_bytes=16777216"];
+    let sidecar = Sidecar::start(&redis.url(), &[&limits[..], &["session.output_stall_ms=600000"]].concat());
+    let mut slow = one_who_does_not_read(&sidecar, 600);
+    for place in 0..600 {
+        assert_eq!(slow.reply(), Reply::bulk("x".repeat(100_000)), "{place}");
+    }
+    assert_eq!(slow.call("ECHO end"), Reply::bulk("end"));
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_too_much_is_closed_in_the_end_and_others_go_on() {
+    let redis = Redis::start();
+    let limits = ["session.output_pause_bytes=65536", "session.output_close_bytes=16777216"];
+    let others = ["upstream.links=1", "session.output_stall_ms=50"];
+    let sidecar = Sidecar::start(&redis.url(), &[limits, others].concat());
+    // More than the socket's buffers hold besides, and less than four times the limit.
+    let mut deaf = one_who_does_not_read(&sidecar, 450);
+    until("it is closed", SOON, || {
+        assert_eq!(sidecar.conn().call("ECHO x"), Reply::bulk("x"));
+        let closed = figure(&sidecar, "inventory_sentinel_errors_total{origin=\"client\",kind=\"slow_reader\"} ");
+        (closed == 1.0).then_some(())
+    });
+    let got = std::iter::from_fn(|| deaf.try_reply().ok()).count();
+    assert!(got < 450, "it got all");
+}
+
 #[test]
 fn sigterm_under_load_answers_what_is_in_flight_and_exits_zero() {
     let redis = Redis::start();

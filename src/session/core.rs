@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
 const ROUTES: [Route; 4] = [Route::Local, Route::Link, Route::Pinned, Route::Inventory];
 
@@ -31,8 +32,20 @@ pub struct SessionSettings {
     pub request_stream_bytes: usize,
     /// Above it no further request is read.
     pub output_pause_bytes: usize,
-    /// Above it the client is closed.
+    /// Above it the client is closed where it takes nothing for `output_stall`.
     pub output_close_bytes: usize,
+    /// See above.
+    pub output_stall: Duration,
+}
+
+impl SessionSettings {
+    /// Above it the client is closed whatever it takes. No more of it is read long before, but what it has asked for until
+    /// then is not known in bytes: `pipeline_max` requests of a few bytes may be answered with gigabytes, and the link that
+    /// brings them carries others' replies too and must be read. So what one client may cost is bounded here; four times
+    /// leaves a slow client of honest pipelines alone.
+    pub fn output_max_bytes(&self) -> usize {
+        self.output_close_bytes.saturating_mul(4)
+    }
 }
 
 /// What all sessions of a worker share.
