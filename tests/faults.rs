@@ -552,6 +552,39 @@ fn an_element_is_not_popped_for_a_client_that_is_gone_whatever_it_sent_behind() 
 }
 
 #[test]
+fn an_element_is_not_popped_for_a_client_that_said_all_and_left_before_its_turn_to_wait() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut upstream = redis.conn();
+    // The first is under way elsewhere when the client is found to be gone, and only then does the other wait.
+    for before in ["GET x", "INV.STOCK x"] {
+        let mut conn = sidecar.conn();
+        conn.send(&[encode(&words(before)), encode(&["BLPOP", "q", "0"]), encode(&["GET", "x"])].concat());
+        conn.half_close();
+        assert!(conn.reply().is_nil(), "{before}");
+        conn.expect_close();
+        assert_eq!(upstream.call("RPUSH q element"), Reply::Int(1), "{before}");
+        assert_eq!(upstream.call("LLEN q"), Reply::Int(1), "{before}");
+        assert_eq!(upstream.call("DEL q"), Reply::Int(1));
+    }
+}
+
+#[test]
+fn a_client_that_left_its_wait_behind_is_not_kept_by_an_upstream_that_does_not_answer() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.reply_timeout_ms=1000"]);
+    let mut conn = sidecar.conn();
+    conn.send(&encode(&["BLPOP", "q", "0"]));
+    until("the client waits", SOON, || {
+        redis.conn().call("INFO clients").text().contains("blocked_clients:1").then_some(())
+    });
+    redis.stop();
+    conn.half_close();
+    conn.expect_close();
+    redis.cont();
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle_of_a_large_request_leaves_nothing_behind() {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=3"]);

@@ -179,6 +179,8 @@ pub(super) struct Core {
     pub pin_blocking: bool,
     pub stage: Stage,
     pub wait: Option<Wait>,
+    /// The upstream was asked whether the pinned connection waits in a command.
+    pub probe: Option<(SharedLink, Rc<ReplyQueue>)>,
     counts: [u64; ROUTES.len()],
     /// The name of the last command and its first argument, as far as they fit, and how much of each does.
     command: ([u8; COMMAND_BYTES], usize, usize),
@@ -203,6 +205,7 @@ impl Core {
             pin_blocking: false,
             stage: Stage::Frames,
             wait: None,
+            probe: None,
             counts: [0; ROUTES.len()],
             command: ([0; COMMAND_BYTES], 0, 0),
             bytes_in: 0,

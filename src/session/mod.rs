@@ -130,6 +130,9 @@ impl Session {
                 progress |= read?;
             }
             if !progress {
+                if self.core.phase == Phase::Ended {
+                    self.core.end_input(cx, self.blocked);
+                }
                 self.core.learn_upstream_id(cx);
                 return Poll::Pending;
             }
@@ -141,7 +144,8 @@ impl Session {
         let owes_nothing = core.replies.waiting() == 0 && core.replies.unsent_bytes() == 0;
         match core.phase {
             Phase::Open => false,
-            Phase::Ended => owes_nothing && core.wait.is_none() && !self.blocked,
+            // A raw connection's end is its last word.
+            Phase::Ended => owes_nothing && core.wait.is_none() && !self.blocked && !core.is_raw(),
             Phase::Finishing => owes_nothing && (core.wait.is_none() || core.replies.broken_off()),
         }
     }
@@ -222,10 +226,7 @@ impl Session {
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         let bytes = buf.filled();
         if bytes.is_empty() {
-            if self.core.ends_at_once() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            if let Stage::Forward = self.core.stage {
+            if let (Stage::Forward, false) = (&self.core.stage, self.core.may_never_be_answered()) {
                 // The request will never be whole; what came before it is answered.
                 self.core.stage = Stage::Broken(Bytes::new());
                 return Poll::Ready(Ok(true));
@@ -244,7 +245,7 @@ impl Session {
     fn take_unread(&mut self, cx: &mut Context<'_>) -> bool {
         // Of a client that does not read its replies no more is asked.
         let paused = self.blocked && self.core.replies.unsent_bytes() > self.core.context.settings.output_pause_bytes;
-        if self.unread.is_empty() || paused {
+        if self.unread.is_empty() || paused || self.core.pin.as_ref().is_some_and(|pin| pin.input_ended()) {
             return false;
         }
         let mut unread = std::mem::take(&mut self.unread);

@@ -81,6 +81,8 @@ pub enum Sharing {
         client: RefCell<Option<Rc<ReplyQueue>>>,
         /// Above so many bytes that the client has not taken no more are read.
         pause_bytes: usize,
+        /// When its input has ended, the upstream may be silent so long.
+        reply_timeout: Duration,
     },
 }
 
@@ -106,6 +108,8 @@ pub struct Link {
     upstream_id: Cell<u64>,
     /// Exclusive only: bytes go through as they come, for replies are no longer one a request.
     pub raw: Cell<bool>,
+    /// Exclusive only: the client sends nothing any more, and so does the connection once all is written.
+    input_ended: Cell<bool>,
 }
 
 impl Link {
@@ -141,6 +145,7 @@ impl Link {
             refused: Cell::new(false),
             upstream_id: Cell::new(0),
             raw: Cell::new(false),
+            input_ended: Cell::new(false),
         });
         // The task holds the link; it ends by `close`, which the owner (a session or the set of links) calls.
         tokio::task::spawn_local(run(Rc::clone(&link), Rc::clone(scratch)));
@@ -184,6 +189,22 @@ impl Link {
         if let Some(slot) = slot {
             slot.ticket.complete(b"");
         }
+    }
+
+    /// Exclusive only: its client has closed its sending side, and so does the connection when all is written. The upstream
+    /// answers what it can answer now, and ends the connection as it would have ended the client: nothing is lost that it
+    /// answers a client that says no more, and nothing is taken for a command that waits. What is not answered then has no
+    /// reply.
+    pub fn end_input(&self) {
+        if !self.input_ended.replace(true) {
+            self.wake();
+        }
+    }
+
+    /// See [`end_input`](Self::end_input): nothing more can be sent.
+    #[must_use]
+    pub fn input_ended(&self) -> bool {
+        self.input_ended.get()
     }
 
     /// Ready when the link is up, with the upstream's reply to HELLO; or the error of the last attempt.
@@ -395,7 +416,7 @@ impl Link {
         };
         for (index, (slot, whole)) in lost.into_iter().enumerate() {
             let ends = slot.watch.as_ref().is_some_and(|watch| watch.effect == Effect::End);
-            if ends || (index == 0 && mid_reply && !slot.is_rewritten()) {
+            if ends || self.input_ended() || (index == 0 && mid_reply && !slot.is_rewritten()) {
                 slot.ticket.break_off();
             } else if whole {
                 self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Uncertain);

@@ -173,7 +173,11 @@ impl Links {
     }
 
     fn make_exclusive(&self, client: Option<Rc<ReplyQueue>>, greeting: &Greeting) -> Rc<Link> {
-        let sharing = Sharing::Exclusive { client: RefCell::new(client), pause_bytes: self.limits.pause_bytes };
+        let sharing = Sharing::Exclusive {
+            client: RefCell::new(client),
+            pause_bytes: self.limits.pause_bytes,
+            reply_timeout: self.limits.reply_timeout,
+        };
         Link::start(&self.target, greeting.clone(), sharing, &self.metrics, &self.scratch)
     }
 
@@ -269,7 +273,7 @@ impl Links {
     fn take_back(&self, link: &Rc<Link>) {
         link.attach(None);
         // What is under way may wait for ever, and would take an element for a client that is gone.
-        if !link.is_up() || !link.is_idle() || link.raw.get() {
+        if !link.is_up() || !link.is_idle() || link.raw.get() || link.input_ended() {
             return link.close();
         }
         let (clean, reusable, greeting) = {
