@@ -207,6 +207,48 @@ fn one_too_many_with_a_connection_of_its_own_is_told_so_and_nothing_of_its_trans
 }
 
 #[test]
+fn who_asks_for_invalidations_to_go_to_one_who_cannot_have_a_connection_is_told_so() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=1"]);
+    let (mut watching, mut target, mut asking) = (sidecar.conn(), sidecar.conn(), sidecar.conn());
+    let Reply::Int(id) = target.call("CLIENT ID") else { panic!("no id") };
+    watching.call("WATCH k").expect_ok();
+    for _ in 0..2 {
+        let refused = asking.call(&format!("CLIENT TRACKING ON REDIRECT {id}"));
+        assert_eq!(refused.error_word(), "OVERLOADED");
+    }
+    asking.call("SET k v").expect_ok();
+    // When one is free it is the target's, and then it is the one who asks that can have none.
+    watching.call("UNWATCH").expect_ok();
+    comes_to_be_unpinned(&sidecar, "UNWATCH");
+    assert_eq!(asking.call(&format!("CLIENT TRACKING ON REDIRECT {id}")).error_word(), "OVERLOADED");
+    assert_eq!(pinned(&sidecar), 1.0);
+    assert_eq!(target.call("GET k"), Reply::bulk("v"));
+}
+
+#[test]
+fn that_invalidations_go_nowhere_any_more_is_told_with_the_id_that_the_client_knows() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let (mut asking, mut target) = (sidecar.conn3(), sidecar.conn());
+    let Reply::Int(id) = target.call("CLIENT ID") else { panic!("no id") };
+    asking.call(&format!("CLIENT TRACKING ON REDIRECT {id}")).expect_ok();
+    assert!(asking.call("GET k").is_nil());
+    let mut upstream = redis.conn();
+    let rows = upstream.call("CLIENT LIST").text();
+    let redirects = rows.split([' ', '\n']).filter_map(|field| field.strip_prefix("redir="));
+    let redirect = redirects.filter(|id| !matches!(*id, "-1" | "0")).next().expect("who is tracking").to_owned();
+    assert_ne!(redirect, id.to_string(), "the ids are to be told apart");
+    drop(target);
+    until("the target is gone upstream", SOON, || {
+        let rows = upstream.call("CLIENT LIST").text();
+        (!rows.lines().any(|row| row.starts_with(&format!("id={redirect} ")))).then_some(())
+    });
+    upstream.call("SET k v").expect_ok();
+    asking.expect(format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n").as_bytes());
+}
+
+#[test]
 fn a_client_is_the_user_it_proved_to_be_and_nobody_else_is() {
     let redis = Redis::start();
     redis.conn().call_args(&["ACL", "SETUSER", "ann", "on", ">one", "~ann:*", "+@all"]).expect_ok();

@@ -74,12 +74,27 @@ impl Core {
         if !self.entry.is_wanted() || self.phase != Phase::Open {
             return;
         }
-        if self.pin.is_none() && !matches!(self.open_pin(PinReason::State), Opened::Yes) {
-            return;
+        if self.pin.is_none() {
+            match self.open_pin(PinReason::State) {
+                Opened::Yes => {}
+                Opened::NotYet => return,
+                Opened::Refused => return self.entry.refuse_own_connection(),
+            }
         }
         if let Some(pin) = &self.pin {
             pin.remembered_mut().keep(Kept::TARGET);
         }
+    }
+
+    /// Another client that this request speaks of cannot have a connection of its own.
+    pub(super) fn refuse_redirect(&mut self) -> Step {
+        let Some(pin) = &self.pin else { return self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED) };
+        // Whether it is inside MULTI is known when all replies are here.
+        if self.replies.waiting() > 0 {
+            return Step::Blocked;
+        }
+        let in_multi = pin.remembered().in_multi;
+        if in_multi { self.refuse_in_multi(NO_MORE_PINNED) } else { self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED) }
     }
 
     /// Others speak of a pinned connection by its id upstream: the session is woken to tell them once it is known.

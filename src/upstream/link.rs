@@ -108,6 +108,8 @@ pub struct Link {
     upstream_id: Cell<u64>,
     /// Exclusive only: bytes go through as they come, for replies are no longer one a request.
     pub raw: Cell<bool>,
+    /// Exclusive only: where its invalidations go, by the id upstream and the one that its client knows.
+    pub redirect: Cell<Option<(u64, u64)>>,
     /// Exclusive only: the client sends nothing any more, and so does the connection once all is written.
     input_ended: Cell<bool>,
 }
@@ -145,6 +147,7 @@ impl Link {
             refused: Cell::new(false),
             upstream_id: Cell::new(0),
             raw: Cell::new(false),
+            redirect: Cell::new(None),
             input_ended: Cell::new(false),
         });
         // The task holds the link; it ends by `close`, which the owner (a session or the set of links) calls.

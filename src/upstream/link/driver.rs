@@ -340,6 +340,8 @@ impl<'l> Driver<'l> {
 
     /// A whole frame that answers no request; one that comes before a reply stands before it.
     fn out_of_band(&self, frame: &[u8]) -> Result<(), UpstreamError> {
+        let told = self.link.redirect.get().and_then(|ids| redirect_is_broken(frame, ids));
+        let frame = told.as_deref().unwrap_or(frame);
         let inner = self.link.inner.borrow();
         match (self.client(), inner.slots.front()) {
             // Only a client's own connection asks for such.
@@ -363,4 +365,11 @@ impl<'l> Driver<'l> {
             None => Err(UpstreamError::new(Kind::Io, "a reply without a request: the connection cannot be trusted")),
         }
     }
+}
+
+/// The push that tells that the client to whom invalidations went is gone, with the id that this client knows it by. None: it
+/// is another one.
+fn redirect_is_broken(frame: &[u8], (upstream, client): (u64, u64)) -> Option<Vec<u8>> {
+    let told = |id| format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n").into_bytes();
+    (frame == told(upstream)).then(|| told(client))
 }
