@@ -171,6 +171,8 @@ pub(super) struct Core {
     pub entry: Arc<ClientEntry>,
     /// Where its invalidations go: the id upstream, and the client's.
     pub redirect: Option<(u64, u64)>,
+    /// RESET was sent upstream, and is not done here.
+    pub is_reset: bool,
     /// What `Clients::poll_own_connection` keeps while it is asked.
     pub redirect_asked: Option<u64>,
     pub lane: Lane,
@@ -200,6 +202,7 @@ impl Core {
             client: Client { greeting: context.links.first_greeting(Proto::Resp2), replies: ReplyMode::On },
             entry,
             redirect: None,
+            is_reset: false,
             redirect_asked: None,
             lane: Lane::Link,
             phase: Phase::Open,

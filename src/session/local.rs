@@ -1,6 +1,7 @@
 //! What the sidecar answers itself, as Redis would.
 
 use super::core::{Asked, Core, On, Phase, ReplyMode, Step, Wait, Waiting};
+use super::rewritten::request;
 use crate::command::{Args, Hello, Local};
 use crate::metrics::{ErrorKind, ErrorOrigin, Route};
 use crate::resp::{Proto, ReplyQueue, write};
@@ -66,6 +67,19 @@ impl Core {
         if self.replies.waiting() > 0 {
             return Step::Blocked;
         }
+        // What others can see of it is over upstream before anything of this client goes another way. The connection is
+        // then no more what it is taken for, and nobody else's.
+        if let Some(pin) = &self.pin
+            && !pin.remembered().is_clean()
+            && !pin.is_closed()
+        {
+            if !std::mem::replace(&mut self.is_reset, true) {
+                pin.send(&request(&[b"RESET"]), self.replies.muted_ticket(), None);
+                return Step::Blocked;
+            }
+            pin.close();
+        }
+        self.is_reset = false;
         self.count(Route::Local);
         (self.pin, self.link) = (None, None);
         self.client.greeting = self.context.links.first_greeting(Proto::Resp2);
