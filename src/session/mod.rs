@@ -8,11 +8,14 @@ mod client_rows;
 pub mod clients;
 mod core;
 mod dispatch;
+mod input_end;
 mod introspection;
 mod local;
 mod pinned;
 mod rewritten;
+mod streaming;
 mod transaction;
+mod wait;
 
 use self::clients::ClientEntry;
 use self::core::{Core, Phase, Stage, Step};
