@@ -236,8 +236,8 @@ fn that_invalidations_go_nowhere_any_more_is_told_with_the_id_that_the_client_kn
     assert!(asking.call("GET k").is_nil());
     let mut upstream = redis.conn();
     let rows = upstream.call("CLIENT LIST").text();
-    let redirects = rows.split([' ', '\n']).filter_map(|field| field.strip_prefix("redir="));
-    let redirect = redirects.filter(|id| !matches!(*id, "-1" | "0")).next().expect("who is tracking").to_owned();
+    let mut redirects = rows.split([' ', '\n']).filter_map(|field| field.strip_prefix("redir="));
+    let redirect = redirects.find(|id| !matches!(*id, "-1" | "0")).expect("who is tracking").to_owned();
     assert_ne!(redirect, id.to_string(), "the ids are to be told apart");
     drop(target);
     until("the target is gone upstream", SOON, || {
