@@ -19,7 +19,6 @@ use crate::worker::{self, OnRound, StopBy, WorkerParts};
 use bb8_redis::bb8::ManageConnection;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -214,7 +213,7 @@ fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: On
             reply_timeout: Duration::from_millis(config.upstream.reply_timeout_ms),
             pause_bytes: config.session.output_pause_bytes,
         },
-        pinned: Arc::new(AtomicUsize::new(0)),
+        pinned: Arc::default(),
         batcher: BatcherLimits {
             batch_ops_max: inventory.batch_ops_max,
             queue_ops_max: inventory.queue_ops_max,
@@ -229,6 +228,7 @@ fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: On
             request_stream_bytes: config.session.request_stream_bytes,
             output_pause_bytes: config.session.output_pause_bytes,
             output_close_bytes: config.session.output_close_bytes,
+            output_stall: Duration::from_millis(config.session.output_stall_ms),
         },
         marks: Arc::default(),
         metrics: metrics.clone(),

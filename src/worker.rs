@@ -12,6 +12,7 @@ use crate::session::{SessionContext, SessionSettings, serve};
 use crate::tenant::Tenant;
 use crate::upstream::knowledge::{Knowledge, keep_commands_known};
 use crate::upstream::link::new_scratch;
+use crate::upstream::links::pins::PinCounts;
 use crate::upstream::links::{LinkLimits, Links};
 use crate::upstream::pool::{Fitting, Manager};
 use crate::upstream::stream::Stream;
@@ -21,7 +22,6 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -50,7 +50,7 @@ pub struct WorkerParts {
     /// Limits of links and pinned connections.
     pub links: LinkLimits,
     /// Pinned connections of all workers.
-    pub pinned: Arc<AtomicUsize>,
+    pub pinned: Arc<PinCounts>,
     /// Limits of the batcher.
     pub batcher: BatcherLimits,
     /// Whose clients they are.
@@ -224,7 +224,7 @@ fn start_session(
             return;
         }
     };
-    let replies = ReplyQueue::new(context.settings.output_close_bytes);
+    let replies = ReplyQueue::new(context.settings.output_max_bytes());
     let entry = context.clients.enter(door);
     sessions.borrow_mut().insert(entry.id, Rc::clone(&replies));
     let leave =

@@ -249,6 +249,48 @@ fn one_too_many_with_a_connection_of_its_own_is_told_so_and_nothing_of_its_trans
 }
 
 #[test]
+fn who_asks_for_invalidations_to_go_to_one_who_cannot_have_a_connection_is_told_so() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=1"]);
+    let (mut watching, mut target, mut asking) = (sidecar.conn(), sidecar.conn(), sidecar.conn());
+    let Reply::Int(id) = target.call("CLIENT ID") else { panic!("no id") };
+    watching.call("WATCH k").expect_ok();
+    for _ in 0..2 {
+        let refused = asking.call(&format!("CLIENT TRACKING ON REDIRECT {id}"));
+        assert_eq!(refused.error_word(), "OVERLOADED");
+    }
+    asking.call("SET k v").expect_ok();
+    // When one is free it is the target's, and then it is the one who asks that can have none.
+    watching.call("UNWATCH").expect_ok();
+    comes_to_be_unpinned(&sidecar, "UNWATCH");
+    assert_eq!(asking.call(&format!("CLIENT TRACKING ON REDIRECT {id}")).error_word(), "OVERLOADED");
+    assert_eq!(pinned(&sidecar), 1.0);
+    assert_eq!(target.call("GET k"), Reply::bulk("v"));
+}
+
+#[test]
+fn that_invalidations_go_nowhere_any_more_is_told_with_the_id_that_the_client_knows() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let (mut asking, mut target) = (sidecar.conn3(), sidecar.conn());
+    let Reply::Int(id) = target.call("CLIENT ID") else { panic!("no id") };
+    asking.call(&format!("CLIENT TRACKING ON REDIRECT {id}")).expect_ok();
+    assert!(asking.call("GET k").is_nil());
+    let mut upstream = redis.conn();
+    let rows = upstream.call("CLIENT LIST").text();
+    let mut redirects = rows.split([' ', '\n']).filter_map(|field| field.strip_prefix("redir="));
+    let redirect = redirects.find(|id| !matches!(*id, "-1" | "0")).expect("who is tracking").to_owned();
+    assert_ne!(redirect, id.to_string(), "the ids are to be told apart");
+    drop(target);
+    until("the target is gone upstream", SOON, || {
+        let rows = upstream.call("CLIENT LIST").text();
+        (!rows.lines().any(|row| row.starts_with(&format!("id={redirect} ")))).then_some(())
+    });
+    upstream.call("SET k v").expect_ok();
+    asking.expect(format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n").as_bytes());
+}
+
+#[test]
 fn a_client_is_the_user_it_proved_to_be_and_nobody_else_is() {
     let redis = Redis::start();
     redis.conn().call_args(&["ACL", "SETUSER", "ann", "on", ">one", "~ann:*", "+@all"]).expect_ok();
@@ -397,4 +439,47 @@ fn an_endless_script_holds_up_nobody_who_can_evade_it() {
     other.call("SCRIPT KILL").expect_ok();
     assert!(matches!(runs.reply(), Reply::Error(_)));
     assert!(third.call("GET k").is_nil());
+}
+
+#[test]
+fn a_monitor_shows_what_clients_send_and_not_how_the_sidecar_greets() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    // The first client of all, so that nothing is greeted yet: all that others need is to be there before.
+    let mut monitor = sidecar.conn();
+    monitor.call("MONITOR").expect_ok();
+    let (mut ordinary, mut waiting) = (sidecar.conn(), sidecar.conn());
+    ordinary.call("SET k v").expect_ok();
+    assert_eq!(waiting.call("GET k"), Reply::bulk("v"));
+    // Each with a connection of its own: the second one is there, the other is the first one's again.
+    waiting.exchange(&encode(&words("BLPOP none 0.01")), b"*-1\r\n");
+    waiting.call("WATCH k").expect_ok();
+    drop(waiting);
+    comes_to_be_unpinned_but(&sidecar, 1.0);
+    ordinary.call("SET k w").expect_ok();
+    ordinary.call("SET end 1").expect_ok();
+    let mut shown = Vec::new();
+    while shown.last().is_none_or(|last| last != "\"SET\" \"end\" \"1\"") {
+        let line = monitor.reply().text();
+        let (_, request) = line.split_once("] ").unwrap_or_else(|| panic!("{line}"));
+        // The sidecar's own inventory is looked after all the time.
+        if !request.starts_with("\"EVALSHA\"") && !line.contains(" lua] ") {
+            shown.push(request.to_owned());
+        }
+    }
+    let sent = ["SET k v", "GET k", "BLPOP none 0.01", "WATCH k", "SET k w", "SET end 1"];
+    let sent = sent.map(|line| line.split(' ').map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" "));
+    assert_eq!(shown, sent);
+    // When nobody looks there are spare ones again.
+    drop(monitor);
+    until("spare connections are made again", SOON, || {
+        let (_, text) = sidecar.http("/metrics");
+        let warm = "inventory_sentinel_upstream_connections{kind=\"warm\"} ";
+        text.lines().find_map(|line| line.strip_prefix(warm)).is_some_and(|count| count != "0").then_some(())
+    });
+}
+
+#[track_caller]
+fn comes_to_be_unpinned_but(sidecar: &Sidecar, left: f64) {
+    until("the others are unpinned", SOON, || (pinned(sidecar) == left).then_some(()));
 }
