@@ -29,7 +29,7 @@ conformance: ## Redis's own test suite, directly and through the sidecar; UNITS=
 	$(CARGO) build --release
 	bash tests/conformance/run.sh $(UNITS)
 
-engines: server ## pass-through and differential tests against other engines, or those in ENGINES
+engines: server ## pass-through, differential and redis-cli tests against other engines, or those in ENGINES
 	tests/engines/run.sh $(ENGINES)
 
 bench: server ## all benchmarks

@@ -3,6 +3,7 @@
 
 use crate::admin::{self, AdminState, Readiness};
 use crate::config::{Config, UpstreamUrl};
+use crate::error::Kind;
 use crate::inventory::batcher::BatcherLimits;
 use crate::inventory::reaper::ReaperSettings;
 use crate::inventory::{keys, script};
@@ -18,7 +19,6 @@ use crate::worker::{self, OnRound, StopBy, WorkerParts};
 use bb8_redis::bb8::ManageConnection;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -213,7 +213,7 @@ fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: On
             reply_timeout: Duration::from_millis(config.upstream.reply_timeout_ms),
             pause_bytes: config.session.output_pause_bytes,
         },
-        pinned: Arc::new(AtomicUsize::new(0)),
+        pinned: Arc::default(),
         batcher: BatcherLimits {
             batch_ops_max: inventory.batch_ops_max,
             queue_ops_max: inventory.queue_ops_max,
@@ -228,6 +228,7 @@ fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: On
             request_stream_bytes: config.session.request_stream_bytes,
             output_pause_bytes: config.session.output_pause_bytes,
             output_close_bytes: config.session.output_close_bytes,
+            output_stall: Duration::from_millis(config.session.output_stall_ms),
         },
         marks: Arc::default(),
         metrics: metrics.clone(),
@@ -255,6 +256,11 @@ async fn first_look(parts: &WorkerParts) -> Result<(), String> {
         Ok(Err(error)) if error.is_fatal() => {
             return Err(start_error(&parts.target.address.to_string(), &error.detail));
         }
+        Ok(Err(error)) if error.kind == Kind::NoPassword => tracing::warn!(
+            upstream = %parts.target.address,
+            "the upstream wants a password, and upstream.url has none: INV commands are refused, and all others of clients \
+             that do not say AUTH themselves"
+        ),
         Ok(Err(error)) => tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again"),
         Err(_) => {
             tracing::warn!(upstream = %parts.target.address, "the upstream is slow to answer; serving without it and trying again");

@@ -17,6 +17,8 @@ pub enum Kind {
     Refused,
     /// The upstream wants other credentials.
     Auth,
+    /// The upstream wants a password and upstream.url has none: clients may bring theirs.
+    NoPassword,
     /// The upstream cannot serve the sidecar: too old, or its key space disagrees with the configuration.
     Unfit,
     /// Any other error reply.
@@ -33,6 +35,7 @@ impl Kind {
             Self::Timeout => "timeout",
             Self::Refused => "refused",
             Self::Auth => "auth",
+            Self::NoPassword => "no_password",
             Self::Unfit => "unfit",
             Self::Reply => "reply",
         }

@@ -10,9 +10,11 @@ use crate::resp::ReplyQueue;
 use crate::session::clients::Clients;
 use crate::session::{SessionContext, SessionSettings, serve};
 use crate::tenant::Tenant;
+use crate::upstream::knowledge::{Knowledge, keep_commands_known};
 use crate::upstream::link::new_scratch;
+use crate::upstream::links::pins::PinCounts;
 use crate::upstream::links::{LinkLimits, Links};
-use crate::upstream::pool::{Fitting, Knowledge, Manager};
+use crate::upstream::pool::{Fitting, Manager};
 use crate::upstream::stream::Stream;
 use crate::upstream::target::Target;
 use std::cell::{Cell, RefCell};
@@ -20,7 +22,6 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -49,7 +50,7 @@ pub struct WorkerParts {
     /// Limits of links and pinned connections.
     pub links: LinkLimits,
     /// Pinned connections of all workers.
-    pub pinned: Arc<AtomicUsize>,
+    pub pinned: Arc<PinCounts>,
     /// Limits of the batcher.
     pub batcher: BatcherLimits,
     /// Whose clients they are.
@@ -167,6 +168,11 @@ fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
     let manager =
         Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics).map_err(io::Error::other)?;
     let pool = manager.into_pool(parts.pool_size, parts.batcher.deadline);
+    if parts.reaper.is_some() {
+        let (knowledge, clients) = (Arc::clone(&parts.knowledge), Arc::clone(&parts.clients));
+        let learnt = move || clients.wake_pinned();
+        tokio::task::spawn_local(keep_commands_known(pool.clone(), knowledge, target.connect_timeout, learnt));
+    }
     let batcher = Batcher::start(BatcherParts {
         pool,
         knowledge: Arc::clone(&parts.knowledge),
@@ -218,7 +224,7 @@ fn start_session(
             return;
         }
     };
-    let replies = ReplyQueue::new(context.settings.output_close_bytes);
+    let replies = ReplyQueue::new(context.settings.output_max_bytes());
     let entry = context.clients.enter(door);
     sessions.borrow_mut().insert(entry.id, Rc::clone(&replies));
     let leave =

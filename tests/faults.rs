@@ -423,6 +423,55 @@ fn a_client_that_does_not_read_stops_nobody_and_grows_no_memory() {
     assert!(kib < 100 * 1024, "{kib} KiB resident for a client that does not read");
 }
 
+/// A client that has asked for so many values of 100 kB, all of which are there for it, and has read none; with the
+/// sidecar's figure of bytes from the upstream above what these make.
+fn one_who_does_not_read(sidecar: &Sidecar, values: usize) -> Conn {
+    let value = "x".repeat(100_000);
+    sidecar.conn().call(&format!("SET big {value}")).expect_ok();
+    let mut conn = sidecar.conn();
+    conn.receive_buffer(64 * 1024);
+    conn.send(&encode(&["GET", "big"]).repeat(values));
+    until("all of it has come from the upstream", SOON, || {
+        let bytes = figure(sidecar, "inventory_sentinel_bytes_total{direction=\"upstream_in\"} ");
+        (bytes > values as f64 * 100_000.0).then_some(())
+    });
+    conn
+}
+
+fn figure(sidecar: &Sidecar, name: &str) -> f64 {
+    let (_, text) = sidecar.http("/metrics");
+    text.lines().find_map(|line| line.strip_prefix(name)).map_or(0.0, |count| count.parse().expect("a number"))
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_all_it_asked_for() {
+    let redis = Redis::start();
+    let limits = ["session.output_pause_bytes=65536", "session.output_close_bytes=16777216"];
+    let sidecar = Sidecar::start(&redis.url(), &[&limits[..], &["session.output_stall_ms=600000"]].concat());
+    let mut slow = one_who_does_not_read(&sidecar, 600);
+    for place in 0..600 {
+        assert_eq!(slow.reply(), Reply::bulk("x".repeat(100_000)), "{place}");
+    }
+    assert_eq!(slow.call("ECHO end"), Reply::bulk("end"));
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_too_much_is_closed_in_the_end_and_others_go_on() {
+    let redis = Redis::start();
+    let limits = ["session.output_pause_bytes=65536", "session.output_close_bytes=16777216"];
+    let others = ["upstream.links=1", "session.output_stall_ms=50"];
+    let sidecar = Sidecar::start(&redis.url(), &[limits, others].concat());
+    // More than the socket's buffers hold besides, and less than four times the limit.
+    let mut deaf = one_who_does_not_read(&sidecar, 450);
+    until("it is closed", SOON, || {
+        assert_eq!(sidecar.conn().call("ECHO x"), Reply::bulk("x"));
+        let closed = figure(&sidecar, "inventory_sentinel_errors_total{origin=\"client\",kind=\"slow_reader\"} ");
+        (closed == 1.0).then_some(())
+    });
+    let got = std::iter::from_fn(|| deaf.try_reply().ok()).count();
+    assert!(got < 450, "it got all");
+}
+
 #[test]
 fn sigterm_under_load_answers_what_is_in_flight_and_exits_zero() {
     let redis = Redis::start();
@@ -500,6 +549,39 @@ fn an_element_is_not_popped_for_a_client_that_is_gone_whatever_it_sent_behind() 
         assert_eq!(upstream.call("RPUSH q element"), Reply::Int(1));
         assert_eq!(upstream.call("LLEN q"), Reply::Int(1));
     }
+}
+
+#[test]
+fn an_element_is_not_popped_for_a_client_that_said_all_and_left_before_its_turn_to_wait() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let mut upstream = redis.conn();
+    // The first is under way elsewhere when the client is found to be gone, and only then does the other wait.
+    for before in ["GET x", "INV.STOCK x"] {
+        let mut conn = sidecar.conn();
+        conn.send(&[encode(&words(before)), encode(&["BLPOP", "q", "0"]), encode(&["GET", "x"])].concat());
+        conn.half_close();
+        assert!(conn.reply().is_nil(), "{before}");
+        conn.expect_close();
+        assert_eq!(upstream.call("RPUSH q element"), Reply::Int(1), "{before}");
+        assert_eq!(upstream.call("LLEN q"), Reply::Int(1), "{before}");
+        assert_eq!(upstream.call("DEL q"), Reply::Int(1));
+    }
+}
+
+#[test]
+fn a_client_that_left_its_wait_behind_is_not_kept_by_an_upstream_that_does_not_answer() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["upstream.reply_timeout_ms=1000"]);
+    let mut conn = sidecar.conn();
+    conn.send(&encode(&["BLPOP", "q", "0"]));
+    until("the client waits", SOON, || {
+        redis.conn().call("INFO clients").text().contains("blocked_clients:1").then_some(())
+    });
+    redis.stop();
+    conn.half_close();
+    conn.expect_close();
+    redis.cont();
 }
 
 #[test]

@@ -4,14 +4,8 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-
 use common::resp::{decode, encode};
-use common::{Conn, Redis, Reply, SOON, Sidecar, show, until, words};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use common::{Conn, Redis, Reply, SOON, Sidecar, Terminal, show, until, words};
 
 /// Names in small letters and grammars, as INV.HELP has them.
 fn commands(conn: &mut Conn) -> Vec<(String, String)> {
@@ -491,99 +485,11 @@ fn info_inventory_is_told_while_the_upstream_is_lost() {
     }
 }
 
-/// The client for a person, in a terminal of its own.
-struct Terminal {
-    child: Child,
-    keyboard: std::fs::File,
-    screen: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Terminal {
-    fn open(addr: &str) -> Self {
-        let there = |name: &str| {
-            std::env::var_os("PATH")
-                .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
-        };
-        let program = if !there("redis-cli") && there("valkey-cli") { "valkey-cli" } else { "redis-cli" };
-        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal");
-        let name = ptsname(&keyboard, Vec::new()).expect("its name");
-        let size = Winsize { ws_row: 50, ws_col: 240, ws_xpixel: 0, ws_ypixel: 0 };
-        let line =
-            std::fs::File::options().read(true).write(true).open(name.to_str().expect("text")).expect("its line");
-        tcsetwinsize(&line, size).expect("its size");
-        let (host, port) = addr.rsplit_once(':').expect("host:port");
-        let again = || Stdio::from(line.try_clone().expect("its line"));
-        let child = Command::new(program)
-            .args(["-h", host, "-p", port])
-            .envs([("TERM", "xterm"), ("REDISCLI_HISTFILE", "/dev/null"), ("REDISCLI_RCFILE", "/dev/null")])
-            .envs([("VALKEYCLI_HISTFILE", "/dev/null"), ("VALKEYCLI_RCFILE", "/dev/null")])
-            .stdin(again())
-            .stdout(again())
-            .stderr(again())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program}: {error}; `make server` installs it"));
-        let keyboard = std::fs::File::from(keyboard);
-        let screen = Arc::new(Mutex::new(Vec::new()));
-        let (mut from, to) = (keyboard.try_clone().expect("a terminal"), Arc::clone(&screen));
-        std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            // Ends with an error when nobody has the line any more.
-            while let Ok(count @ 1..) = from.read(&mut chunk) {
-                to.lock().expect("the screen").extend_from_slice(&chunk[..count]);
-            }
-        });
-        let terminal = Self { child, keyboard, screen };
-        terminal.wait_for(&format!("{addr}> "));
-        terminal
-    }
-
-    fn types(&mut self, text: &str) {
-        self.screen.lock().expect("the screen").clear();
-        self.keyboard.write_all(text.as_bytes()).expect("typed");
-    }
-
-    /// Until the screen shows that, as [`plain`] shows it.
-    fn wait_for(&self, wanted: &str) {
-        until(&format!("{wanted:?} on the screen"), SOON, || {
-            let screen = self.screen.lock().expect("the screen").clone();
-            plain(&String::from_utf8_lossy(&screen)).contains(&plain(wanted)).then_some(())
-        });
-    }
-}
-
-impl Drop for Terminal {
-    #[allow(clippy::print_stderr, reason = "what a failed test shows")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let screen = self.screen.lock().expect("the screen").clone();
-            eprintln!("--- the screen\n{}\n---", screen.escape_ascii());
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Without what sets colours and moves the cursor, and with blanks around `|` nowhere.
-fn plain(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text.chars();
-    while let Some(char) = rest.next() {
-        if char == '\x1b' {
-            // `ESC [ numbers letter`.
-            let _ = rest.by_ref().skip(1).find(char::is_ascii_alphabetic);
-        } else if char != '\r' {
-            out.push(char);
-        }
-    }
-    out.replace(" | ", "|")
-}
-
 #[test]
 fn redis_cli_completes_hints_and_explains_inventory_commands() {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &[]);
-    let mut terminal = Terminal::open(&sidecar.listen);
+    let mut terminal = Terminal::open(&sidecar.listen, &[]);
     let prompt = format!("{}> ", sidecar.listen);
     // What an engine without COMMAND DOCS lets it know is how many arguments there are, and which are keys.
     let hint =

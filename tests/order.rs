@@ -67,3 +67,22 @@ fn many_clients_keep_their_own_order_at_once() {
         }
     });
 }
+
+#[test]
+fn what_a_client_resets_is_over_upstream_before_its_next_command() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let lines = ["HELLO 3", "SUBSCRIBE a", "RESET", "PUBLISH a x"];
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let mut conn = sidecar.conn();
+            scope.spawn(move || {
+                for round in 0..200 {
+                    // A channel of its own, that nobody else could be subscribed to.
+                    let requests = lines.map(|line| words(&line.replace(" a", &format!(" c{client}"))));
+                    assert_eq!(conn.pipeline(&requests)[3], Reply::Int(0), "{client}, {round}");
+                }
+            });
+        }
+    });
+}

@@ -54,6 +54,7 @@ pub fn exception(upper: &[u8]) -> Option<&'static Exception> {
         }),
         b"CLIENT" => &Exception::Depends(client),
         b"COMMAND" => &Exception::Depends(command),
+        b"MODULE" => &Exception::Depends(module),
         b"INFO" => &Exception::Depends(info),
         b"HELLO" => &Exception::Depends(hello),
         b"SELECT" => &Exception::Depends(|args| exactly(args, 2, Local::Select)),
@@ -125,6 +126,11 @@ fn command(args: &Args<'_>) -> Route {
         // Help for a person, or an error.
         _ => return Route::Link,
     }))
+}
+
+fn module(args: &Args<'_>) -> Route {
+    let changes = ["LOAD", "LOADEX", "UNLOAD"].iter().any(|word| args.is(1, word));
+    if changes { Route::Rewritten(Rewritten::Module) } else { Route::Link }
 }
 
 /// The sidecar's section is named, or all are asked for. Where none is, or the default ones, it is left out as a module's.

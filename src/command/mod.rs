@@ -99,6 +99,8 @@ pub enum Rewritten {
     ClientRedirect,
     /// `CLIENT PAUSE`, `CLIENT UNPAUSE`
     ClientPause,
+    /// `MODULE LOAD`, `LOADEX`, `UNLOAD`
+    Module,
     /// `COMMAND`
     Command(About),
     /// `INFO` of the upstream's sections.
@@ -149,14 +151,28 @@ pub fn route(args: &Args<'_>, table: &CommandTable) -> Route {
         return Route::Inventory;
     }
     let mut upper = [0; NAME_BYTES_MAX];
-    let Some(upper) = upper.get_mut(..name.len()) else { return Route::Pin(Pin::Unknown) };
-    upper.copy_from_slice(name);
-    upper.make_ascii_uppercase();
+    let Some(upper) = upper_case(name, &mut upper) else { return Route::Pin(Pin::Unknown) };
     match exception(upper) {
         Some(Exception::Always(route)) => *route,
         Some(Exception::Depends(decide)) => decide(args),
         None => table.route(upper),
     }
+}
+
+/// The upper-case name of a command whose way the upstream's COMMAND tells, or will tell where it knows it one day.
+#[must_use]
+pub fn listed_name(name: &[u8]) -> Option<Box<[u8]>> {
+    let mut upper = [0; NAME_BYTES_MAX];
+    let upper = upper_case(name, &mut upper)?;
+    exception(upper).is_none().then(|| Box::from(upper))
+}
+
+/// None: it is longer than any.
+fn upper_case<'u>(name: &[u8], upper: &'u mut [u8; NAME_BYTES_MAX]) -> Option<&'u [u8]> {
+    let upper = upper.get_mut(..name.len())?;
+    upper.copy_from_slice(name);
+    upper.make_ascii_uppercase();
+    Some(upper)
 }
 
 /// A request's arguments, borrowed from wherever they lie.
@@ -267,6 +283,8 @@ mod tests {
             ("command docs inv.get", Route::Rewritten(Rewritten::Command(About::Docs))),
             ("COMMAND INFO", Route::Rewritten(Rewritten::Command(About::Info))),
             ("COMMAND GETKEYS INV.GET x", Route::Rewritten(Rewritten::Command(About::Keys))),
+            ("MODULE loadex /x.so", Route::Rewritten(Rewritten::Module)),
+            ("MODULE LIST", Route::Link),
             ("COMMAND COUNT x", Route::Link),
             ("COMMAND HELP", Route::Link),
             ("INFO", Route::Rewritten(Rewritten::Info { own: false })),

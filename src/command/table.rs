@@ -38,6 +38,12 @@ impl CommandTable {
         self.containers.contains(lower)
     }
 
+    /// Is it one of them, by its upper-case name?
+    #[must_use]
+    pub fn knows(&self, upper: &[u8]) -> bool {
+        self.blocking.contains_key(upper)
+    }
+
     /// How many commands it knows; none before the upstream was reached.
     #[must_use]
     pub fn len(&self) -> usize {

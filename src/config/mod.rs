@@ -166,8 +166,11 @@ tables! {
         request_stream_bytes: usize = 1_048_576, in 1_024..=536_870_912;
         /// Unsent output of a client above which no further request of it is read, in bytes.
         output_pause_bytes: usize = 16_777_216, in 1_024..=17_179_869_184;
-        /// Unsent output of a client above which it is closed, in bytes.
+        /// Unsent output of a client above which it is closed where it takes nothing of it, in bytes; at four times as much
+        /// it is closed whatever it takes.
         output_close_bytes: usize = 268_435_456, in 65_536..=17_179_869_184;
+        /// For how long it may take nothing then, in milliseconds.
+        output_stall_ms: u64 = 10_000, in 1..=3_600_000;
     }
     /// `[managed]`: the upstream that the sidecar runs itself.
     managed: Managed {

@@ -16,9 +16,11 @@ use super::keys::{self, CellKeys};
 use super::marks::Marks;
 use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
+use crate::error::Kind;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, OperationMetrics, Status};
 use crate::resp::{Proto, ReplyQueue, Ticket};
-use crate::upstream::pool::{Fitting, Knowledge, Pool};
+use crate::upstream::knowledge::Knowledge;
+use crate::upstream::pool::{Fitting, Pool};
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -290,15 +292,26 @@ impl Batcher {
         }
     }
 
-    fn never_sent(&self, reachable: bool) -> Refusal {
+    /// Why an operation was not sent.
+    #[must_use]
+    pub fn never_sent(&self, reachable: bool) -> Refusal {
         if reachable {
             return Refusal::new(
                 Status::Overloaded,
                 "too many operations wait for the upstream; this one was not sent",
             );
         }
-        let detail = self.knowledge.last_error().map_or_else(String::new, |error| format!(" ({})", error.detail));
+        let error = self.knowledge.last_error();
+        if let Some(error) = error.as_ref().filter(|error| error.kind == Kind::NoPassword) {
+            return Refusal::new(Status::Unavailable, format!("the upstream {}; this was not sent", error.detail));
+        }
+        let detail = error.map_or_else(String::new, |error| format!(" ({})", error.detail));
         Refusal::new(Status::Unavailable, format!("the upstream cannot be reached{detail}; this was not sent"))
+    }
+
+    /// No connection is there, and to wait for one is of no use.
+    fn lacks_password(&self) -> bool {
+        self.knowledge.lacks_password() && self.pool.state().connections == 0
     }
 
     /// Why an operation of the sidecar's own was refused, in words about the upstream.

@@ -74,9 +74,22 @@ pub struct ClientEntry {
     killed: AtomicBool,
     finished: AtomicBool,
     wanted: AtomicBool,
+    /// How often it could not have that, for `pinned_max` were in use.
+    refusals: AtomicU64,
     waker: Mutex<Option<Waker>>,
     /// Those who wait for its connection of its own.
     waiters: Mutex<Vec<Waker>>,
+}
+
+/// Another client's connection of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnConnection {
+    /// By its id upstream.
+    Is(u64),
+    /// No such client.
+    NoClient,
+    /// As many as may have one.
+    Refused,
 }
 
 impl Clients {
@@ -92,6 +105,7 @@ impl Clients {
             killed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
+            refusals: AtomicU64::new(0),
             waker: Mutex::default(),
             waiters: Mutex::default(),
         });
@@ -144,14 +158,31 @@ impl Clients {
         paused
     }
 
-    /// The id upstream of that client's connection of its own, which it is made to have and to keep. None: no such client.
-    /// Pending: `cx` is woken when something changed.
-    pub fn poll_own_connection(&self, id: u64, cx: &Context<'_>) -> Poll<Option<u64>> {
-        let Some(entry) = self.get(id) else { return Poll::Ready(None) };
+    /// Something changed for which a client may not need its connection of its own any more.
+    pub fn wake_pinned(&self) {
+        for entry in self.all().iter().filter(|entry| entry.state().upstream_id.is_some()) {
+            entry.wake();
+        }
+    }
+
+    /// The connection of its own of that client, which it is made to have and to keep. Pending: `cx` is woken when something
+    /// changed. `asked` is the caller's memory from one call to the next, None before and after.
+    pub fn poll_own_connection(&self, id: u64, asked: &mut Option<u64>, cx: &Context<'_>) -> Poll<OwnConnection> {
+        let Some(entry) = self.get(id) else {
+            *asked = None;
+            return Poll::Ready(OwnConnection::NoClient);
+        };
         lock(&entry.waiters).push(cx.waker().clone());
+        // Its session takes the wish back before it counts a refusal: one that comes in between is refused with it.
+        let refusals = entry.refusals.load(Ordering::Acquire);
+        if *asked.get_or_insert(refusals) != refusals {
+            *asked = None;
+            return Poll::Ready(OwnConnection::Refused);
+        }
         let wanted = entry.wanted.swap(true, Ordering::AcqRel);
         if wanted && let Some(upstream_id) = entry.state().upstream_id {
-            return Poll::Ready(Some(upstream_id));
+            *asked = None;
+            return Poll::Ready(OwnConnection::Is(upstream_id));
         }
         entry.wake();
         Poll::Pending
@@ -208,6 +239,13 @@ impl ClientEntry {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Acquire)
+    }
+
+    /// It cannot have the connection that others speak of.
+    pub fn refuse_own_connection(&self) {
+        self.wanted.store(false, Ordering::Release);
+        self.refusals.fetch_add(1, Ordering::AcqRel);
+        self.wake_waiters();
     }
 
     /// Its own connection came or went.

@@ -7,16 +7,17 @@ use crate::inventory::batcher::Batcher;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::tenant::Tenant;
+use crate::upstream::knowledge::Knowledge;
 use crate::upstream::link::{Scratch, refusal};
 use crate::upstream::links::pins::{PinnedLink, ProvingLink};
 use crate::upstream::links::{Links, SharedLink};
-use crate::upstream::pool::Knowledge;
 use crate::upstream::stream::Greeting;
-use bytes::Bytes;
-use std::cell::Cell;
+use bytes::{Bytes, BytesMut};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
 const ROUTES: [Route; 4] = [Route::Local, Route::Link, Route::Pinned, Route::Inventory];
 
@@ -31,8 +32,20 @@ pub struct SessionSettings {
     pub request_stream_bytes: usize,
     /// Above it no further request is read.
     pub output_pause_bytes: usize,
-    /// Above it the client is closed.
+    /// Above it the client is closed where it takes nothing for `output_stall`.
     pub output_close_bytes: usize,
+    /// See above.
+    pub output_stall: Duration,
+}
+
+impl SessionSettings {
+    /// Above it the client is closed whatever it takes. No more of it is read long before, but what it has asked for until
+    /// then is not known in bytes: `pipeline_max` requests of a few bytes may be answered with gigabytes, and the link that
+    /// brings them carries others' replies too and must be read. So what one client may cost is bounded here; four times
+    /// leaves a slow client of honest pipelines alone.
+    pub fn output_max_bytes(&self) -> usize {
+        self.output_close_bytes.saturating_mul(4)
+    }
 }
 
 /// What all sessions of a worker share.
@@ -111,6 +124,8 @@ pub(super) enum Waiting {
     Plain,
     /// HELLO, and the name that it sets.
     Hello { name: Option<Vec<u8>> },
+    /// CLIENT REPLY, None: with a word that it does not know.
+    Replies(Option<ReplyMode>),
 }
 
 /// Where it is found out whether the upstream agrees.
@@ -121,6 +136,8 @@ pub(super) enum On {
     Nothing,
     /// A connection that proves the credentials by being made; or where it was there already, by what is asked on it next.
     Prover { link: ProvingLink, replies: Rc<ReplyQueue>, next: Option<Asked> },
+    /// On the connection that the client has; its reply comes here.
+    Here(Rc<RefCell<Option<BytesMut>>>),
 }
 
 /// What was asked on a connection that has the credentials already; one after the other.
@@ -158,6 +175,8 @@ pub(super) struct Core {
     pub entry: Arc<ClientEntry>,
     /// Where its invalidations go: the id upstream, and the client's.
     pub redirect: Option<(u64, u64)>,
+    /// What `Clients::poll_own_connection` keeps while it is asked.
+    pub redirect_asked: Option<u64>,
     pub lane: Lane,
     pub phase: Phase,
     pub link: Option<SharedLink>,
@@ -168,6 +187,8 @@ pub(super) struct Core {
     pub resetting: bool,
     pub stage: Stage,
     pub wait: Option<Wait>,
+    /// The upstream was asked whether the pinned connection waits in a command.
+    pub probe: Option<(SharedLink, Rc<ReplyQueue>)>,
     counts: [u64; ROUTES.len()],
     /// The name of the last command and its first argument, as far as they fit, and how much of each does.
     command: ([u8; COMMAND_BYTES], usize, usize),
@@ -185,6 +206,7 @@ impl Core {
             client: Client { greeting: context.links.first_greeting(Proto::Resp2), replies: ReplyMode::On },
             entry,
             redirect: None,
+            redirect_asked: None,
             lane: Lane::Link,
             phase: Phase::Open,
             link: None,
@@ -193,6 +215,7 @@ impl Core {
             resetting: false,
             stage: Stage::Frames,
             wait: None,
+            probe: None,
             counts: [0; ROUTES.len()],
             command: ([0; COMMAND_BYTES], 0, 0),
             bytes_in: 0,

@@ -1,6 +1,7 @@
 //! Which way a request goes, for a client without a connection of its own; and the way of the inventory for all.
 
 use super::client_rows::number;
+use super::clients::OwnConnection;
 use super::core::{Core, Lane, Phase, ReplyMode, Step};
 use super::encode;
 use super::rewritten::NOBODY;
@@ -15,6 +16,14 @@ use crate::upstream::links::SharedLink;
 use bytes::BytesMut;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+/// Whether a request speaks of another client's connection, and how it goes upstream then.
+enum Redirected {
+    No,
+    To(BytesMut, Vec<ArgRange>),
+    /// That client cannot have one.
+    Refused,
+}
 
 impl Core {
     /// Sends one whole request its way.
@@ -31,9 +40,10 @@ impl Core {
             Poll::Pending => return Step::Blocked,
             Poll::Ready(redirected) => redirected,
         };
+        let refused = matches!(redirected, Redirected::Refused);
         let (frame, args) = match &redirected {
-            Some((frame, ranges)) => (&frame[..], Args::new(frame, ranges)),
-            None => (frame, args),
+            Redirected::To(frame, ranges) => (&frame[..], Args::new(frame, ranges)),
+            Redirected::No | Redirected::Refused => (frame, args),
         };
         if self.replies.queued() >= self.context.settings.pipeline_max || !self.has_room(cx) {
             return Step::Blocked;
@@ -42,11 +52,14 @@ impl Core {
         if self.client.replies == ReplyMode::SkipNext {
             self.client.replies = ReplyMode::Skip;
         }
-        let step = if self.pin.is_some() {
-            self.dispatch_pinned(frame, &args)
-        } else {
-            self.dispatch_shared(cx, frame, &args)
+        let step = match &self.pin {
+            _ if refused => self.refuse_redirect(),
+            Some(_) => self.dispatch_pinned(frame, &args),
+            None => self.dispatch_shared(cx, frame, &args),
         };
+        if let (Redirected::To(..), Some(pin)) = (&redirected, &self.pin) {
+            pin.redirect.set(self.redirect);
+        }
         if matches!(step, Step::Done) && self.wait.is_none() {
             self.request_is_over();
         }
@@ -60,19 +73,26 @@ impl Core {
         }
     }
 
-    /// `CLIENT TRACKING … REDIRECT id` with the id upstream of that client's own connection, which it is made to have. None:
-    /// it is another request.
-    fn redirected(&mut self, cx: &Context<'_>, args: &Args<'_>) -> Poll<Option<(BytesMut, Vec<ArgRange>)>> {
+    /// `CLIENT TRACKING … REDIRECT id` with the id upstream of that client's own connection, which it is made to have.
+    fn redirected(&mut self, cx: &Context<'_>, args: &Args<'_>) -> Poll<Redirected> {
         if args.len() < 5 || !args.is(0, "CLIENT") || !args.is(1, "TRACKING") {
-            return Poll::Ready(None);
+            return Poll::Ready(Redirected::No);
         }
-        let Some(place) = (3..args.len() - 1).find(|&at| args.is(at, "REDIRECT")) else { return Poll::Ready(None) };
-        let Some(id) = args.get(place + 1).and_then(number) else { return Poll::Ready(None) };
-        let upstream = ready!(self.context.clients.poll_own_connection(id, cx)).unwrap_or(NOBODY);
+        let Some(place) = (3..args.len() - 1).find(|&at| args.is(at, "REDIRECT")) else {
+            return Poll::Ready(Redirected::No);
+        };
+        let Some(id) = args.get(place + 1).and_then(number) else { return Poll::Ready(Redirected::No) };
+        let upstream = match ready!(self.context.clients.poll_own_connection(id, &mut self.redirect_asked, cx)) {
+            OwnConnection::Is(upstream) => upstream,
+            // On a raw connection no reply can be put between what the upstream sends.
+            OwnConnection::Refused if !self.is_raw() => return Poll::Ready(Redirected::Refused),
+            OwnConnection::NoClient | OwnConnection::Refused => NOBODY,
+        };
         self.redirect = Some((upstream, id));
         let mut words: Vec<Vec<u8>> = args.from(0).map(<[u8]>::to_vec).collect();
         words[place + 1] = upstream.to_string().into_bytes();
-        Poll::Ready(Some(encode(&words)))
+        let (frame, ranges) = encode(&words);
+        Poll::Ready(Redirected::To(frame, ranges))
     }
 
     fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>) -> Step {
@@ -97,6 +117,13 @@ impl Core {
                 }
                 None => self.send_on_link(frame, None),
             },
+            // What the sidecar says upstream for itself is none of a MONITOR's business.
+            Route::Pin(Pin::Raw) if self.context.links.poll_greeted(cx).is_pending() => Step::Blocked,
+            // On a connection of raw bytes nobody could tell the client that none could be made.
+            Route::Pin(Pin::Raw) => match self.refused_unknown(cx) {
+                Some(step) => step,
+                None => self.pin_and_dispatch(frame, args, reason(Pin::Raw)),
+            },
             Route::Pin(pin) => self.pin_and_dispatch(frame, args, reason(pin)),
             Route::Refuse(line) => self.refuse(ErrorKind::Unsupported, line.as_bytes()),
         }
@@ -105,20 +132,29 @@ impl Core {
     /// A command of the sidecar's own. The upstream may want to know first who the client is, and answers PING itself.
     fn answer_shared(&mut self, cx: &Context<'_>, local: Local, frame: &[u8], args: &Args<'_>) -> Step {
         if !matches!(local, Local::Auth | Local::Hello | Local::Quit | Local::Reset) {
-            match self.shared_link().poll_known(cx) {
-                Poll::Pending => return Step::Blocked,
-                Poll::Ready(Err(error)) if error.is_noauth() => {
-                    self.refuse_unconnected(&error);
-                    return Step::Done;
-                }
-                Poll::Ready(Ok(())) if local == Local::Ping => return self.send_on_link(frame, None),
-                Poll::Ready(_) => {}
+            if let Some(step) = self.refused_unknown(cx) {
+                return step;
+            }
+            if local == Local::Ping && self.shared_link().is_up() {
+                return self.send_on_link(frame, None);
             }
         }
         self.answer(local, args)
     }
 
-    fn shared_link(&mut self) -> &SharedLink {
+    /// The upstream wants to know first who the client is: it was told so, or it is not known yet whether it does.
+    fn refused_unknown(&mut self, cx: &Context<'_>) -> Option<Step> {
+        match self.shared_link().poll_known(cx) {
+            Poll::Pending => Some(Step::Blocked),
+            Poll::Ready(Err(error)) if error.is_noauth() => {
+                self.refuse_unconnected(&error);
+                Some(Step::Done)
+            }
+            Poll::Ready(_) => None,
+        }
+    }
+
+    pub(super) fn shared_link(&mut self) -> &SharedLink {
         if self.link.as_ref().is_some_and(|link| link.is_closed()) {
             self.link = None;
         }

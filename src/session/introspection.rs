@@ -6,10 +6,13 @@ use crate::command::{About, Args};
 use crate::inventory::commands::{COMMANDS, Command, find};
 use crate::inventory::docs::{KeysOf, Listed, keys_of, write_docs, write_entry};
 use crate::metrics::Label;
-use crate::resp::{Proto, splice, write};
+use crate::resp::{Proto, ReplyQueue, splice, write};
+use crate::upstream::engine::command_table_of;
+use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
 use std::fmt::Write;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// It has an entry wherever COMMAND can be asked, from which the form of entries is seen.
 const KNOWN: &[u8] = b"command";
@@ -155,6 +158,22 @@ fn with_key_flags(reply: &[u8], flags: &[&str], proto: Proto) -> BytesMut {
 }
 
 impl Core {
+    /// Where the sidecar has no rights of its own upstream, a client that has proved to have some asks for the upstream's
+    /// commands, for all. The client does not wait for it.
+    pub(super) fn learn_commands(&mut self) {
+        let knowledge = Arc::clone(&self.context.knowledge);
+        if self.client.greeting.identity.is_none() || !knowledge.lacks_password() || !knowledge.is_to_be_asked() {
+            return;
+        }
+        knowledge.asking();
+        let learn = move |reply: &[u8], _| {
+            knowledge.learn(command_table_of(reply));
+            BytesMut::new()
+        };
+        let nobody = ReplyQueue::new(usize::MAX);
+        self.shared_link().send(&request(&[b"COMMAND"]), nobody.ticket(), Watch::rewrite(learn));
+    }
+
     /// The answer to INFO of nothing but the sidecar's own section.
     pub(super) fn own_info(&self) -> BytesMut {
         write_text(&section(&self.context), self.greeting().proto)

@@ -5,11 +5,14 @@ use crate::command::{Args, Hello, Local};
 use crate::metrics::{ErrorKind, ErrorOrigin, Route};
 use crate::resp::{Proto, ReplyQueue, write};
 use crate::upstream::link::refusal;
+use crate::upstream::link::state::Watch;
 use crate::upstream::stream::{Credentials, Greeting, with_id};
 use bytes::{Bytes, BytesMut};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+const LOST: &[u8] = b"-UNAVAILABLE the connection to the upstream was lost; this did nothing\r\n";
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 impl Core {
@@ -44,21 +47,53 @@ impl Core {
     }
 
     fn client_reply(&mut self, args: &Args<'_>) -> Step {
-        self.count(Route::Local);
-        match () {
-            () if args.is(2, "ON") => {
-                self.client.replies = ReplyMode::On;
-                self.push(b"+OK\r\n");
+        let mode = match () {
+            () if args.is(2, "ON") => Some(ReplyMode::On),
+            () if args.is(2, "OFF") => Some(ReplyMode::Off),
+            () if args.is(2, "SKIP") => Some(ReplyMode::SkipNext),
+            () => None,
+        };
+        // A user of the client's own need not have the right to it.
+        let greeting = self.greeting();
+        if greeting.identity.is_some() {
+            let lane = if self.pin.is_some() { Lane::Pinned } else { Lane::Link };
+            if !self.enter(lane) {
+                return Step::Blocked;
             }
-            () if args.is(2, "OFF") => self.client.replies = ReplyMode::Off,
-            () if args.is(2, "SKIP") => {
-                if self.client.replies != ReplyMode::Off {
-                    self.client.replies = ReplyMode::SkipNext;
-                }
-            }
-            () => self.push(b"-ERR syntax error\r\n"),
+            let here = Rc::new(RefCell::new(None));
+            self.ask_here(&[b"CLIENT", b"REPLY", b"ON"], &here);
+            self.wait = Some(Wait { greeting, request: Waiting::Replies(mode), on: On::Here(here) });
+        } else {
+            self.set_replies(mode);
         }
+        self.count(Route::Local);
         Step::Done
+    }
+
+    /// On the client's way, with the reply put here and not shown to it.
+    fn ask_here(&mut self, words: &[&[u8]], here: &Rc<RefCell<Option<BytesMut>>>) {
+        let (mut request, here) = (BytesMut::new(), Rc::clone(here));
+        write::request(&mut request, words);
+        let watch = Watch::rewrite(move |reply, _| {
+            *here.borrow_mut() = Some(BytesMut::from(reply));
+            BytesMut::new()
+        });
+        let ticket = self.replies.muted_ticket();
+        match &self.pin {
+            Some(pin) => pin.send(&request, ticket, watch),
+            None => self.shared_link().send(&request, ticket, watch),
+        }
+    }
+
+    fn set_replies(&mut self, mode: Option<ReplyMode>) {
+        match mode {
+            Some(ReplyMode::SkipNext) if self.client.replies == ReplyMode::Off => {}
+            Some(mode) => self.client.replies = mode,
+            None => self.push(b"-ERR syntax error\r\n"),
+        }
+        if mode == Some(ReplyMode::On) {
+            self.push(b"+OK\r\n");
+        }
     }
 
     /// The client is new again, but for its id.
@@ -158,7 +193,17 @@ impl Core {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut wait) = self.wait.take() else { return false };
         let agreed = match &mut wait.on {
-            On::Link(link) => link.poll_up(cx).map_err(|error| BytesMut::from(refusal(&error).as_bytes())),
+            On::Here(here) => match here.take() {
+                Some(line) if line.starts_with(b"-") => Poll::Ready(Err(line)),
+                Some(line) => Poll::Ready(Ok(line.freeze())),
+                None if self.replies.waiting() > 0 => Poll::Pending,
+                None => Poll::Ready(Err(BytesMut::from(LOST))),
+            },
+            On::Link(link) => link.poll_up(cx).map_err(|error| match wait.request {
+                // Of HELLO it says more.
+                Waiting::Hello { .. } if error.is_noauth() => BytesMut::from(format!("-{error}\r\n").as_bytes()),
+                _ => BytesMut::from(refusal(&error).as_bytes()),
+            }),
             on => self.poll_proof(cx, on, &wait.greeting),
         };
         let hello = match agreed {
@@ -175,6 +220,10 @@ impl Core {
                 return true;
             }
         };
+        if let Waiting::Replies(mode) = wait.request {
+            self.set_replies(mode);
+            return true;
+        }
         self.client.greeting = wait.greeting;
         self.link = match wait.on {
             On::Link(link) => {
@@ -183,11 +232,12 @@ impl Core {
                 }
                 Some(link)
             }
-            On::Nothing | On::Prover { .. } => None,
+            On::Nothing | On::Prover { .. } | On::Here(_) => None,
         };
         self.publish_client();
+        self.learn_commands();
         match wait.request {
-            Waiting::Plain => self.push(b"+OK\r\n"),
+            Waiting::Plain | Waiting::Replies(_) => self.push(b"+OK\r\n"),
             Waiting::Hello { name } => {
                 if let Some(name) = name {
                     self.entry.state().name = name;

@@ -8,11 +8,14 @@ mod client_rows;
 pub mod clients;
 mod core;
 mod dispatch;
+mod input_end;
 mod introspection;
 mod local;
 mod pinned;
 mod rewritten;
+mod streaming;
 mod transaction;
+mod wait;
 
 use self::clients::ClientEntry;
 use self::core::{Core, Phase, Stage, Step};
@@ -28,6 +31,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Sleep;
 
 pub use self::core::{SessionContext, SessionSettings};
 
@@ -44,6 +48,8 @@ struct Session {
     unread: BytesMut,
     /// `unread` begins with a whole frame that must wait.
     blocked: bool,
+    /// Runs while the client has too much unsent and takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 /// Serves one client until its end. `replies` is the client's queue, which the caller may wake; `entry` what others see of
@@ -56,6 +62,7 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
         stream,
         unread: BytesMut::new(),
         blocked: false,
+        stall: None,
     };
     session.core.publish_client();
     poll_fn(|cx| {
@@ -98,9 +105,7 @@ impl Session {
         loop {
             self.core.replies.register(cx.waker());
             if self.core.replies.overflowed() {
-                self.core.context.metrics.error(ErrorOrigin::Client, ErrorKind::SlowReader);
-                tracing::warn!(client = self.core.entry.id, "closed a client that does not read its replies");
-                return Poll::Ready(Err(io::Error::other("the client does not read its replies")));
+                return Poll::Ready(Err(self.too_slow()));
             }
             if self.core.entry.is_killed() {
                 return Poll::Ready(Err(io::Error::other("killed by CLIENT KILL")));
@@ -118,6 +123,9 @@ impl Session {
             let mut progress = self.core.poll_wait(cx) | self.core.end_broken_stream() | self.core.release_pin();
             progress |= self.take_unread(cx);
             progress |= self.write(cx)?;
+            if self.is_stalled(cx) {
+                return Poll::Ready(Err(self.too_slow()));
+            }
             if self.is_over() {
                 return Poll::Ready(Ok(()));
             }
@@ -125,6 +133,9 @@ impl Session {
                 progress |= read?;
             }
             if !progress {
+                if self.core.phase == Phase::Ended {
+                    self.core.end_input(cx, self.blocked);
+                }
                 self.core.learn_upstream_id(cx);
                 return Poll::Pending;
             }
@@ -136,9 +147,29 @@ impl Session {
         let owes_nothing = core.replies.waiting() == 0 && core.replies.unsent_bytes() == 0;
         match core.phase {
             Phase::Open => false,
-            Phase::Ended => owes_nothing && core.wait.is_none() && !self.blocked,
+            // A raw connection's end is its last word.
+            Phase::Ended => owes_nothing && core.wait.is_none() && !self.blocked && !core.is_raw(),
             Phase::Finishing => owes_nothing && (core.wait.is_none() || core.replies.broken_off()),
         }
+    }
+
+    /// It has more unsent than it may, and has taken nothing of it for too long. Its socket takes nothing now, for it was
+    /// just tried.
+    fn is_stalled(&mut self, cx: &mut Context<'_>) -> bool {
+        let (settings, replies) = (&self.core.context.settings, &self.core.replies);
+        // What waits for an earlier reply is not the client's fault.
+        if replies.unsent_bytes() <= settings.output_close_bytes || replies.ready_bytes() == 0 {
+            self.stall = None;
+            return false;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(settings.output_stall)));
+        stall.as_mut().poll(cx).is_ready()
+    }
+
+    fn too_slow(&self) -> io::Error {
+        self.core.context.metrics.error(ErrorOrigin::Client, ErrorKind::SlowReader);
+        tracing::warn!(client = self.core.entry.id, "closed a client that does not read its replies");
+        io::Error::other("the client does not read its replies")
     }
 
     /// Returns whether a byte was written.
@@ -161,6 +192,7 @@ impl Session {
         if wrote > 0 {
             self.core.context.metrics.bytes[Direction::ClientOut].increment(wrote as u64);
             self.core.bytes_out += wrote as u64;
+            self.stall = None;
         }
         if let Some(pin) = &self.core.pin
             && before > pause
@@ -197,10 +229,7 @@ impl Session {
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         let bytes = buf.filled();
         if bytes.is_empty() {
-            if self.core.ends_at_once() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            if let Stage::Forward = self.core.stage {
+            if let (Stage::Forward, false) = (&self.core.stage, self.core.may_never_be_answered()) {
                 // The request will never be whole; what came before it is answered.
                 self.core.stage = Stage::Broken(Bytes::new());
                 return Poll::Ready(Ok(true));
@@ -217,7 +246,9 @@ impl Session {
 
     /// Returns whether anything was taken.
     fn take_unread(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.unread.is_empty() {
+        // Of a client that does not read its replies no more is asked.
+        let paused = self.blocked && self.core.replies.unsent_bytes() > self.core.context.settings.output_pause_bytes;
+        if self.unread.is_empty() || paused || self.core.pin.as_ref().is_some_and(|pin| pin.input_ended()) {
             return false;
         }
         let mut unread = std::mem::take(&mut self.unread);

@@ -1,34 +1,25 @@
-//! A client with a connection of its own, which it keeps while the upstream keeps state for it there; and requests too large
-//! to be kept, which need one.
+//! A client with a connection of its own, which it keeps while the upstream keeps state for it there.
 
 use super::core::{Core, Lane, Phase, Stage, Step};
 use super::local::strict_integer;
-use super::rewritten::request;
-use crate::command::{Args, Hello, Local, Pin, Route, route};
+use crate::command::{Args, Hello, Local, Pin, Route, listed_name, route};
 use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
-use crate::resp::{ArgRange, write};
+use crate::resp::write;
 use crate::upstream::link::state::{Effect, Family, Kept, Rewrite, Watch};
 use crate::upstream::stream::{Credentials, with_id};
 use bytes::BytesMut;
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 
-const NO_MORE_PINNED: &[u8] =
+pub(super) const NO_MORE_PINNED: &[u8] =
     b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max); this was not sent\r\n";
 const REPLY_IN_MULTI: &[u8] = b"-ERR CLIENT REPLY is not served inside MULTI; EXEC will abort this transaction\r\n";
 const WAIT_IN_MULTI: &[u8] = b"-ERR WAIT and WAITAOF inside MULTI would not speak of this client's writes, which share a connection: set session.pin = \"always\" for clients that use them so\r\n";
-const WAIT_NOT_KNOWN: &[u8] = b"-NOPERM what WAIT is to wait for is not known: this user needs the right to SPUBLISH inventory-sentinel, or session.pin = \"always\"\r\n";
-/// A shard channel that nobody listens to, and no pattern finds.
-const MARKER: &[u8] = b"inventory-sentinel";
 /// No engine knows it.
 const UNKNOWN_COMMAND: &[u8] = b"INVENTORY-SENTINEL.REFUSED";
-const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
-/// Longer than any request of the inventory that its grammar allows.
-const TOO_LARGE: &[u8] = b"-ERR the request is too large for a command of the inventory\r\n";
 
-enum Opened {
+pub(super) enum Opened {
     Yes,
     /// Not while requests of another way are in flight.
     NotYet,
@@ -52,7 +43,7 @@ impl Core {
         }
     }
 
-    fn open_pin(&mut self, reason: PinReason) -> Opened {
+    pub(super) fn open_pin(&mut self, reason: PinReason) -> Opened {
         if self.pin.is_some() {
             return Opened::Yes;
         }
@@ -74,12 +65,27 @@ impl Core {
         if !self.entry.is_wanted() || self.phase != Phase::Open {
             return;
         }
-        if self.pin.is_none() && !matches!(self.open_pin(PinReason::State), Opened::Yes) {
-            return;
+        if self.pin.is_none() {
+            match self.open_pin(PinReason::State) {
+                Opened::Yes => {}
+                Opened::NotYet => return,
+                Opened::Refused => return self.entry.refuse_own_connection(),
+            }
         }
         if let Some(pin) = &self.pin {
             pin.remembered_mut().keep(Kept::TARGET);
         }
+    }
+
+    /// Another client that this request speaks of cannot have a connection of its own.
+    pub(super) fn refuse_redirect(&mut self) -> Step {
+        let Some(pin) = &self.pin else { return self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED) };
+        // Whether it is inside MULTI is known when all replies are here.
+        if self.replies.waiting() > 0 {
+            return Step::Blocked;
+        }
+        let in_multi = pin.remembered().in_multi;
+        if in_multi { self.refuse_in_multi(NO_MORE_PINNED) } else { self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED) }
     }
 
     /// Others speak of a pinned connection by its id upstream: the session is woken to tell them once it is known.
@@ -99,6 +105,12 @@ impl Core {
             || (self.context.tenant.pin_always && !pin.is_closed());
         if needed || pin.raw.get() {
             return false;
+        }
+        if pin.remembered().has_unknown() && pin.is_idle() {
+            let commands = self.context.knowledge.commands.load();
+            if pin.remembered_mut().settle_unknown(|name| commands.knows(name)) {
+                self.context.knowledge.doubt_commands();
+            }
         }
         if !pin.ended_unused() {
             if pin.is_closed() || !pin.is_idle() || !pin.remembered().is_clean() {
@@ -188,7 +200,7 @@ impl Core {
             if self.replies.waiting() > 0 {
                 return Step::Blocked;
             }
-            pin.raw.set(true);
+            pin.become_raw();
             pin.send_more(frame);
             self.count(RouteLabel::Pinned);
             return Step::Done;
@@ -196,7 +208,7 @@ impl Core {
         self.send_watched(frame, self.watch(args, route), route)
     }
 
-    fn send_watched(&mut self, frame: &[u8], watch: Option<Box<Watch>>, route: Route) -> Step {
+    pub(super) fn send_watched(&mut self, frame: &[u8], watch: Option<Box<Watch>>, route: Route) -> Step {
         if !self.enter(Lane::Pinned) {
             return Step::Blocked;
         }
@@ -260,7 +272,7 @@ impl Core {
     }
 
     /// Notes whether a request that was just sent may wait in the upstream, until all are answered.
-    fn set_blocking(&mut self, route: Route) {
+    pub(super) fn set_blocking(&mut self, route: Route) {
         let alone = self.replies.waiting() == 1;
         let may_wait = route == Route::Pin(Pin::Blocking) || self.context.clients.is_paused();
         self.pin_blocking = (self.pin_blocking && !alone) || may_wait;
@@ -268,129 +280,11 @@ impl Core {
     }
 
     /// As for any client; but one that has its own connection from the beginning may wait for its own writes.
-    fn pinned_route(&self, args: &Args<'_>) -> Route {
+    pub(super) fn pinned_route(&self, args: &Args<'_>) -> Route {
         match route(args, &self.context.knowledge.commands.load()) {
             Route::Pin(Pin::Wait) if self.context.tenant.pin_always => Route::Pin(Pin::Blocking),
             route => route,
         }
-    }
-
-    /// WAIT and WAITAOF wait for the last write of their connection, and the client's writes went over others. A write that
-    /// changes nothing goes before them: with it they wait for all writes there were, the client's among them. From 7.2 on
-    /// only what is propagated counts as a write, before that any command.
-    fn send_wait(&mut self, frame: &[u8]) -> Step {
-        let Some(pin) = &self.pin else { return Step::Blocked };
-        let propagated = Rc::new(Cell::new(false));
-        let (by_ping, by_publish) = (Rc::clone(&propagated), Rc::clone(&propagated));
-        let counts_any =
-            self.context.knowledge.engine.load().as_ref().as_ref().is_some_and(|engine| !engine.counts_only_writes());
-        let ping = move |reply: &[u8], _| {
-            by_ping.set(counts_any && !reply.starts_with(b"-"));
-            BytesMut::new()
-        };
-        let publish = move |reply: &[u8], _| {
-            by_publish.set(by_publish.get() || !reply.starts_with(b"-"));
-            BytesMut::new()
-        };
-        pin.send(&request(&[b"PING"]), self.replies.muted_ticket(), Watch::rewrite(ping));
-        pin.send(&request(&[b"SPUBLISH", MARKER, b""]), self.replies.muted_ticket(), Watch::rewrite(publish));
-        let wait = move |reply: &[u8], _| {
-            BytesMut::from(if propagated.get() || reply.starts_with(b"-") { reply } else { WAIT_NOT_KNOWN })
-        };
-        self.send_watched(frame, Watch::rewrite(wait), Route::Pin(Pin::Blocking))
-    }
-
-    /// A request too large to be kept began; `ranges` are its first arguments, the name among them where it is not itself
-    /// too large.
-    pub(super) fn begin_stream(&mut self, cx: &mut Context<'_>, bytes: &[u8], ranges: &[ArgRange]) -> Step {
-        let args = Args::new(bytes, ranges);
-        let route = self.pinned_route(&args);
-        let refusal = match route {
-            _ if args.is_empty() => Some(NAME_TOO_LARGE),
-            Route::Inventory => Some(TOO_LARGE),
-            Route::Refuse(line) => Some(line.as_bytes()),
-            _ => None,
-        };
-        if let Some(refusal) = refusal {
-            if self.is_raw() {
-                // No reply can be put between what the upstream sends, and a frame this large cannot be renamed.
-                self.phase = Phase::Finishing;
-                return Step::Done;
-            }
-            if self.replies.waiting() > 0 {
-                return Step::Blocked;
-            }
-            self.stage = Stage::Drop(refusal);
-            return Step::Done;
-        }
-        if !self.enter(Lane::Pinned) || !self.has_room(cx) {
-            return Step::Blocked;
-        }
-        match self.open_pin(PinReason::Large) {
-            Opened::NotYet => return Step::Blocked,
-            Opened::Refused => {
-                self.stage = Stage::Drop(NO_MORE_PINNED);
-                return Step::Done;
-            }
-            Opened::Yes => {}
-        }
-        let Some(pin) = &self.pin else { return Step::Blocked };
-        if route == Route::Pin(Pin::Subscription) && !pin.raw.get() {
-            // So many channels that they are not all known here.
-            if self.replies.waiting() > 0 {
-                return Step::Blocked;
-            }
-            pin.raw.set(true);
-        }
-        if !pin.raw.get() {
-            // Of its arguments not all are known: what may leave state is taken to have left it.
-            let effect = match route {
-                Route::Link | Route::Script | Route::Pin(Pin::Blocking) => Effect::None,
-                _ => Effect::Doubtful,
-            };
-            pin.send(b"", self.ticket(), Watch::effect(effect));
-            self.set_blocking(route);
-        }
-        self.stage = Stage::Forward;
-        self.count(RouteLabel::Pinned);
-        Step::Done
-    }
-
-    /// The next bytes of a large request.
-    pub(super) fn stream_on(&mut self, bytes: &[u8], done: bool) {
-        if let (Stage::Forward, Some(pin)) = (&self.stage, &self.pin) {
-            pin.send_more(bytes);
-        }
-        if !done {
-            return;
-        }
-        if let Stage::Drop(reply) = std::mem::replace(&mut self.stage, Stage::Frames) {
-            if self.pin.as_ref().is_some_and(|pin| pin.remembered().in_multi) {
-                self.refuse_in_multi(reply);
-            } else {
-                self.refuse(ErrorKind::Unsupported, reply);
-            }
-        }
-        self.request_is_over();
-    }
-
-    /// A large request broke off: what was forwarded of it will never be whole, so its connection is of no more use. But
-    /// the replies before it are owed first. Returns whether they are here and the client was told.
-    pub(super) fn end_broken_stream(&mut self) -> bool {
-        let Stage::Broken(reply) = &self.stage else { return false };
-        // Its own slot is the last one.
-        if self.pin.is_some() && self.replies.waiting() > 1 {
-            return false;
-        }
-        let reply = reply.clone();
-        self.stage = Stage::Frames;
-        if let Some(pin) = self.pin.take()
-            && !pin.raw.get()
-        {
-            pin.abandon_last();
-        }
-        self.protocol_error(&reply);
-        true
     }
 
     /// Does the upstream send what was not asked for, so that no reply can be put between?
@@ -401,12 +295,6 @@ impl Core {
     /// Does the client wait for what may never come?
     pub(super) fn waits_for_ever(&self) -> bool {
         self.pin.is_some() && self.pin_blocking && self.replies.waiting() > 0
-    }
-
-    /// The client has closed its sending side: is there nothing that it could still wait for? A command that waits in the
-    /// upstream must not take an element for a client that is gone.
-    pub(super) fn ends_at_once(&self) -> bool {
-        self.is_raw() || self.waits_for_ever()
     }
 }
 
@@ -440,7 +328,7 @@ fn effect(args: &Args<'_>, route: Route) -> Effect {
                 () if family("TRACKING") => Kept::TRACKING,
                 () if family("NO-EVICT") => Kept::NO_EVICT,
                 () if family("NO-TOUCH") => Kept::NO_TOUCH,
-                () => return unknown(route),
+                () => return unknown(args, route),
             };
             if args.is(2, "OFF") { Effect::Lift(kept) } else { Effect::Keep(kept) }
         }
@@ -450,15 +338,15 @@ fn effect(args: &Args<'_>, route: Route) -> Effect {
                 () if name("SUBSCRIBE") || name("UNSUBSCRIBE") => Family::Channel,
                 () if name("PSUBSCRIBE") || name("PUNSUBSCRIBE") => Family::Pattern,
                 () if name("SSUBSCRIBE") || name("SUNSUBSCRIBE") => Family::Shard,
-                () => return unknown(route),
+                () => return unknown(args, route),
             };
             Effect::Subscription(family, (n > 1).then_some(n - 1))
         }
     }
 }
 
-fn unknown(route: Route) -> Effect {
-    if route == Route::Pin(Pin::Unknown) { Effect::Unknown } else { Effect::None }
+fn unknown(args: &Args<'_>, route: Route) -> Effect {
+    if route == Route::Pin(Pin::Unknown) { Effect::Unknown(args.get(0).and_then(listed_name)) } else { Effect::None }
 }
 
 /// As Redis 7 words it.

@@ -62,6 +62,16 @@ impl Core {
                 };
                 Some((None, rewrite(rewritten)))
             }
+            Rewritten::Module => {
+                let knowledge = Arc::clone(&self.context.knowledge);
+                let rewritten = move |reply: &[u8], _| {
+                    if reply.starts_with(b"+") {
+                        knowledge.doubt_commands();
+                    }
+                    BytesMut::from(reply)
+                };
+                Some((None, rewrite(rewritten)))
+            }
             Rewritten::Command(about) => introspection::command(about, args),
             Rewritten::Info { own } => Some(self.info(own)),
             Rewritten::ClientInfo => {

@@ -47,6 +47,11 @@ impl Core {
                 return self.refuse_in_multi(&line);
             }
         };
+        // No connection of the inventory's own was ever there: nobody has checked the namespace's number of cells.
+        if self.context.knowledge.engine.load().is_none() {
+            return self
+                .refuse_in_multi(&written(&Outcome::Refused(self.context.batcher.never_sent(false)), Proto::Resp2));
+        }
         let (will_select, db) = {
             let remembered = pin.remembered();
             (remembered.will_select(), remembered.greeting.db)

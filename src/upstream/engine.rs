@@ -2,7 +2,7 @@
 
 use crate::command::CommandTable;
 use crate::error::{Kind, UpstreamError};
-use bb8_redis::redis::Value;
+use bb8_redis::redis::{Value, parse_redis_value};
 use std::fmt;
 
 /// Redis or Valkey.
@@ -65,10 +65,10 @@ impl fmt::Display for Engine {
     }
 }
 
-/// The reply to COMMAND, as far as it is of the form that Redis gives it.
+/// The reply to COMMAND, as far as it is of the form that Redis gives it. None: it is another.
 #[must_use]
-pub fn command_table(reply: &Value) -> CommandTable {
-    let Value::Array(commands) = reply else { return CommandTable::default() };
+pub fn command_table(reply: &Value) -> Option<CommandTable> {
+    let Value::Array(commands) = reply else { return None };
     let containers = commands.iter().filter_map(|command| {
         let Value::Array(fields) = command else { return None };
         // From 7.0 on; with an empty list for those that have none.
@@ -82,7 +82,13 @@ pub fn command_table(reply: &Value) -> CommandTable {
         let (Value::Array(flags) | Value::Set(flags)) = fields.get(2)? else { return None };
         Some((name, flags.iter().filter_map(word).collect()))
     });
-    CommandTable::from_flags(commands.collect()).with_containers(containers)
+    Some(CommandTable::from_flags(commands.collect()).with_containers(containers))
+}
+
+/// The same, from the bytes of the reply.
+#[must_use]
+pub fn command_table_of(reply: &[u8]) -> Option<CommandTable> {
+    command_table(&parse_redis_value(reply).ok()?)
 }
 
 fn word(value: &Value) -> Option<String> {

@@ -5,19 +5,18 @@
 //! writing go on at once, in one task.
 
 mod driver;
+mod life;
 pub mod state;
 
 use self::state::{Effect, State as Remembered, Watch};
-use super::stream::{Greeting, Stream, greet, id_in};
+use super::stream::Greeting;
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, ErrorKind, ErrorOrigin, Metrics};
 use crate::resp::{ReplyQueue, Ticket};
-use bytes::{Buf, Bytes, BytesMut};
-use driver::Driver;
+use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -81,6 +80,8 @@ pub enum Sharing {
         client: RefCell<Option<Rc<ReplyQueue>>>,
         /// Above so many bytes that the client has not taken no more are read.
         pause_bytes: usize,
+        /// When its input has ended, the upstream may be silent so long.
+        reply_timeout: Duration,
     },
 }
 
@@ -106,6 +107,10 @@ pub struct Link {
     upstream_id: Cell<u64>,
     /// Exclusive only: bytes go through as they come, for replies are no longer one a request.
     pub raw: Cell<bool>,
+    /// Exclusive only: where its invalidations go, by the id upstream and the one that its client knows.
+    pub redirect: Cell<Option<(u64, u64)>>,
+    /// Exclusive only: the client sends nothing any more, and so does the connection once all is written.
+    input_ended: Cell<bool>,
 }
 
 impl Link {
@@ -141,9 +146,11 @@ impl Link {
             refused: Cell::new(false),
             upstream_id: Cell::new(0),
             raw: Cell::new(false),
+            redirect: Cell::new(None),
+            input_ended: Cell::new(false),
         });
         // The task holds the link; it ends by `close`, which the owner (a session or the set of links) calls.
-        tokio::task::spawn_local(run(Rc::clone(&link), Rc::clone(scratch)));
+        tokio::task::spawn_local(life::run(Rc::clone(&link), Rc::clone(scratch)));
         link
     }
 
@@ -184,6 +191,22 @@ impl Link {
         if let Some(slot) = slot {
             slot.ticket.complete(b"");
         }
+    }
+
+    /// Exclusive only: its client has closed its sending side, and so does the connection when all is written. The upstream
+    /// answers what it can answer now, and ends the connection as it would have ended the client: nothing is lost that it
+    /// answers a client that says no more, and nothing is taken for a command that waits. What is not answered then has no
+    /// reply.
+    pub fn end_input(&self) {
+        if !self.input_ended.replace(true) {
+            self.wake();
+        }
+    }
+
+    /// See [`end_input`](Self::end_input): nothing more can be sent.
+    #[must_use]
+    pub fn input_ended(&self) -> bool {
+        self.input_ended.get()
     }
 
     /// Ready when the link is up, with the upstream's reply to HELLO; or the error of the last attempt.
@@ -286,19 +309,6 @@ impl Link {
         members.push(Rc::downgrade(client));
     }
 
-    /// A client's own user's, and none of its clients is there any more.
-    fn is_deserted(&self) -> bool {
-        self.inner.borrow().slots.is_empty() && self.members.borrow().iter().all(|member| member.strong_count() == 0)
-    }
-
-    /// The user is no more, or has another password: its connections were ended, and so are the clients behind them.
-    fn end_members(&self) {
-        for client in self.members.borrow_mut().drain(..).filter_map(|member| member.upgrade()) {
-            client.break_off();
-        }
-        self.close();
-    }
-
     /// Nothing is to be written and no reply is owed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -346,74 +356,6 @@ impl Link {
     pub fn is_closed(&self) -> bool {
         matches!(self.inner.borrow().state, State::Closed)
     }
-
-    fn set_state(&self, state: State) {
-        let mut inner = self.inner.borrow_mut();
-        if !matches!(inner.state, State::Closed) {
-            inner.state = state;
-        }
-        inner.waiters.drain(..).for_each(Waker::wake);
-    }
-
-    /// No connection could be made: what waits for one was never sent.
-    fn refuse_all(&self, error: &UpstreamError) {
-        let slots = {
-            let mut inner = self.inner.borrow_mut();
-            inner.out = BytesMut::new();
-            inner.scripts = 0;
-            std::mem::take(&mut inner.slots)
-        };
-        let line = refusal(error);
-        for slot in slots {
-            self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
-            slot.ticket.complete(line.as_bytes());
-        }
-    }
-
-    /// The connection is lost. What was written may have been executed; a request of which a byte is missing was not; one
-    /// of which no byte was written is kept for the next connection, where there will be one.
-    fn lose(&self, error: &UpstreamError, mid_reply: bool) {
-        let (lost, keep) = {
-            let mut guard = self.inner.borrow_mut();
-            let inner = &mut *guard;
-            let end = inner.written + inner.out.len() as u64;
-            let mut lost = Vec::new();
-            while let Some(slot) = inner.slots.front() {
-                if slot.start >= inner.written && !self.is_exclusive() {
-                    break;
-                }
-                let Some(slot) = inner.slots.pop_front() else { break };
-                let slot_end = inner.slots.front().map_or(end, |next| next.start);
-                lost.push((slot, slot_end <= inner.written));
-            }
-            let keep_from = inner.slots.front().map_or(end, |slot| slot.start);
-            let drop_bytes = (keep_from - inner.written) as usize;
-            inner.out.advance(drop_bytes);
-            inner.written = keep_from;
-            inner.scripts = inner.slots.iter().filter(|slot| is_script(&slot.watch)).count();
-            (lost, inner.slots.len())
-        };
-        for (index, (slot, whole)) in lost.into_iter().enumerate() {
-            let ends = slot.watch.as_ref().is_some_and(|watch| watch.effect == Effect::End);
-            if ends || (index == 0 && mid_reply && !slot.is_rewritten()) {
-                slot.ticket.break_off();
-            } else if whole {
-                self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Uncertain);
-                slot.ticket.complete(
-                    format!(
-                        "-UNCERTAIN the connection to the upstream was lost ({error}); this may have been executed\r\n"
-                    )
-                    .as_bytes(),
-                );
-            } else {
-                self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
-                slot.ticket.complete(unavailable(error).as_bytes());
-            }
-        }
-        if keep > 0 {
-            tracing::debug!(requests = keep, "requests wait for the next connection");
-        }
-    }
 }
 
 /// Bytes that a worker's connections read into, one after the other; never held across an await.
@@ -452,113 +394,4 @@ pub fn refusal(error: &UpstreamError) -> String {
         Kind::Auth | Kind::Reply | Kind::Refused => format!("-{}\r\n", error.detail.replace(['\r', '\n'], " ")),
         _ => unavailable(error),
     }
-}
-
-async fn run(link: Rc<Link>, scratch: Scratch) {
-    let _ending = Ending(Rc::clone(&link));
-    let mut failures = 0;
-    loop {
-        let connected = async {
-            let mut stream = Stream::connect(&link.target.address, link.target.connect_timeout).await?;
-            let hello = greet(&mut stream, &link.target, &link.greeting, link.target.connect_timeout).await?;
-            Ok::<_, UpstreamError>((stream, hello))
-        };
-        let connected = tokio::select! {
-            connected = connected => connected,
-            () = closed(&link) => break,
-        };
-        let error = match connected {
-            Ok((mut stream, hello)) => {
-                link.upstream_id.set(id_in(&hello).unwrap_or_default());
-                link.never_up.set(false);
-                {
-                    let mut inner = link.inner.borrow_mut();
-                    (inner.hello, inner.last_error) = (hello, None);
-                }
-                link.set_state(State::Up);
-                link.count(true);
-                let mut driver = Driver::new(&link);
-                let error = poll_fn(|cx| driver.poll(cx, &mut stream, &scratch)).await;
-                link.count(false);
-                link.set_state(State::Connecting);
-                let lived = driver.lived;
-                link.lose(&error, driver.mid_reply());
-                if link.greeting.identity.is_some() && link.is_deserted() {
-                    // Who needs it next makes it anew, and is not refused for what happened to this one.
-                    link.close();
-                }
-                if !link.is_exclusive() && !lived {
-                    // It greets and hangs up: once more at once would be a storm.
-                    tokio::select! {
-                        () = tokio::time::sleep(link.target.pause(failures)) => {}
-                        () = closed(&link) => break,
-                    }
-                }
-                failures = if lived { 0 } else { failures + 1 };
-                if !link.is_exclusive() && !link.is_closed() {
-                    link.metrics.reconnects[link.kind()].increment(1);
-                    tracing::warn!(upstream = %link.target.address, %error, "a link was lost; connecting again");
-                }
-                error
-            }
-            Err(error) => {
-                link.refused.set(error.is_noauth());
-                link.inner.borrow_mut().last_error = Some(error.clone());
-                link.set_state(State::Down(error.clone()));
-                link.refuse_all(&error);
-                if error.kind == Kind::Auth && link.greeting.identity.is_some() && !link.never_up.get() {
-                    link.end_members();
-                } else if !link.is_exclusive() {
-                    let pause = link.target.pause(failures);
-                    failures += 1;
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = closed(&link) => break,
-                    }
-                    link.set_state(State::Connecting);
-                }
-                error
-            }
-        };
-        if link.is_closed() {
-            break;
-        }
-        if link.is_exclusive() {
-            tracing::debug!(%error, "a pinned connection ended");
-            break;
-        }
-        tracing::debug!(upstream = %link.target.address, %error, "connecting again");
-    }
-}
-
-/// The end of a link's task, also by a panic: what the link still owes is answered.
-struct Ending(Rc<Link>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let closed = UpstreamError::new(Kind::Io, "closed");
-        self.0.set_state(State::Closed);
-        self.0.lose(&closed, false);
-        self.0.refuse_all(&closed);
-        // Where nothing was ever sent the client's own state is what it was.
-        let lost_state = !self.0.never_up.get() || !self.0.refused.get();
-        if let Sharing::Exclusive { client, .. } = &self.0.sharing
-            && let Some(client) = client.borrow_mut().take()
-        {
-            if lost_state { client.break_off() } else { client.wake_session() }
-        }
-    }
-}
-
-/// Until the link is closed. Cancel safe: it only looks.
-async fn closed(link: &Link) {
-    poll_fn(|cx| {
-        let mut inner = link.inner.borrow_mut();
-        if matches!(inner.state, State::Closed) {
-            return Poll::Ready(());
-        }
-        inner.waker = Some(cx.waker().clone());
-        Poll::Pending
-    })
-    .await;
 }

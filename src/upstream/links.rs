@@ -3,16 +3,16 @@
 
 pub mod pins;
 
-use self::pins::Pins;
+use self::pins::{PinCounts, Pins};
 use super::link::{Link, Scratch, Sharing};
 use super::stream::Greeting;
 use super::target::Target;
 use crate::metrics::Metrics;
+use crate::resp::Proto;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -58,7 +58,7 @@ impl Links {
     pub fn new(
         target: &Rc<Target>,
         limits: LinkLimits,
-        pinned: &Arc<AtomicUsize>,
+        pinned: &Arc<PinCounts>,
         metrics: &Metrics,
         scratch: &Scratch,
     ) -> Rc<Self> {
@@ -77,7 +77,7 @@ impl Links {
 
     /// What clients begin with.
     #[must_use]
-    pub fn first_greeting(&self, proto: crate::resp::Proto) -> Greeting {
+    pub fn first_greeting(&self, proto: Proto) -> Greeting {
         Greeting { identity: None, proto, db: self.target.db, selected_as: None }
     }
 
@@ -90,8 +90,7 @@ impl Links {
         let Some(group) = groups.get_mut(greeting) else { unreachable!("it was just put there") };
         group.links.retain(|link| !link.is_closed());
         let link = if group.links.len() < self.limits.links {
-            let sharing = Sharing::Shared { reply_timeout: self.limits.reply_timeout };
-            let link = Link::start(&self.target, greeting.clone(), sharing, &self.metrics, &self.scratch);
+            let link = self.make_shared(greeting);
             group.links.push(Rc::clone(&link));
             link
         } else {
@@ -104,6 +103,20 @@ impl Links {
         drop(groups);
         self.keep_spare();
         SharedLink { link, greeting: greeting.clone(), links: Rc::clone(self) }
+    }
+
+    fn make_shared(&self, greeting: &Greeting) -> Rc<Link> {
+        let sharing = Sharing::Shared { reply_timeout: self.limits.reply_timeout };
+        Link::start(&self.target, greeting.clone(), sharing, &self.metrics, &self.scratch)
+    }
+
+    /// All links that the next clients will begin with are there, or being made.
+    fn fill_first_group(&self) {
+        let first = self.first_greeting(Proto::Resp2);
+        let mut groups = self.groups.borrow_mut();
+        let group = groups.entry(first.clone()).or_default();
+        group.links.retain(|link| !link.is_closed());
+        group.links.resize_with(self.limits.links, || self.make_shared(&first));
     }
 
     /// Another link that says the same and runs no script, where there is one.
@@ -150,6 +163,10 @@ impl Links {
             }
             !unused
         });
+        // Not for an upstream that is not there: its links find out when it is back.
+        if self.groups.borrow().values().any(|group| group.links.iter().any(|link| link.is_up())) {
+            self.refill_spare();
+        }
         self.pins.sweep(now, IDLE_MAX);
     }
 

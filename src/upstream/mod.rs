@@ -3,10 +3,11 @@
 //! - [`link`], [`links`]: bytes in, bytes out: shared by many clients, or pinned to one
 //! - [`pool`]: what inventory batches travel on
 //! - [`managed`]: an upstream that the sidecar runs itself
-//! - [`engine`], [`check`]: what it is, asked and never assumed
+//! - [`engine`], [`knowledge`], [`check`]: what it is, asked and never assumed
 
 pub mod check;
 pub mod engine;
+pub mod knowledge;
 pub mod link;
 pub mod links;
 pub mod managed;

@@ -2,22 +2,20 @@
 //! when one is broken.
 
 use super::engine::{Engine, command_table};
+use super::knowledge::Knowledge;
 use super::target::Target;
-use crate::command::CommandTable;
 use crate::config::Address;
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, Metrics};
-use arc_swap::ArcSwap;
 use bb8_redis::bb8::{self, ErrorSink, ManageConnection};
 use bb8_redis::redis::aio::{MultiplexedConnection, SendError};
 use bb8_redis::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind,
     RedisConnectionInfo, RedisError, Value, cmd,
 };
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// A connection older than this is replaced when it is free: addresses change, and a balancer's do silently.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -33,32 +31,6 @@ pub struct Fitting {
     pub meta_key: String,
     /// The number of cells of the configuration.
     pub cells: u16,
-}
-
-/// What connections learn of the upstream, shared by all workers.
-#[derive(Default)]
-pub struct Knowledge {
-    /// Its commands.
-    pub commands: ArcSwap<CommandTable>,
-    /// None before the first connection.
-    pub engine: ArcSwap<Option<Engine>>,
-    /// Pooled connections that were given up and not made anew yet.
-    lost: AtomicUsize,
-    failed: Notify,
-    last_error: Mutex<Option<UpstreamError>>,
-}
-
-impl Knowledge {
-    /// The error of the last attempt to connect.
-    #[must_use]
-    pub fn last_error(&self) -> Option<UpstreamError> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// When an attempt to connect fails. Cancel safe.
-    pub async fn connect_failed(&self) {
-        self.failed.notified().await;
-    }
 }
 
 /// Makes connections; see the module.
@@ -163,6 +135,10 @@ impl Manager {
         let mut connection =
             self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| {
                 let error = classify(&error);
+                if error.is_noauth() && self.target.password.is_none() {
+                    let detail = format!("{} wants a password, and upstream.url has none", self.target.address);
+                    return UpstreamError::new(Kind::NoPassword, detail);
+                }
                 let kind =
                     if error.kind == Kind::Io || error.kind == Kind::Timeout { Kind::Connect } else { error.kind };
                 UpstreamError::new(kind, format!("{}: {}", self.target.address, error.detail))
@@ -184,14 +160,14 @@ impl Manager {
         };
         self.metrics.upstream_connections[ConnectionKind::Pool].increment(1.0);
         made.load_script().await?;
-        *self.knowledge.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        if self.knowledge.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lost| lost.checked_sub(1)).is_ok() {
+        if self.knowledge.connected() {
             self.metrics.reconnects[ConnectionKind::Pool].increment(1);
         }
-        if self.knowledge.engine.load().as_ref().as_ref() != Some(&engine) {
-            let reply: Value =
-                cmd("COMMAND").query_async(&mut made.connection).await.map_err(|error| classify(&error))?;
-            self.knowledge.commands.store(Arc::new(command_table(&reply)));
+        let is_new = self.knowledge.engine.load().as_ref().as_ref() != Some(&engine);
+        if is_new || self.knowledge.is_to_be_asked() {
+            made.ask_commands().await?;
+        }
+        if is_new {
             tracing::info!(%engine, upstream = %self.target.address, "the upstream is there");
             self.knowledge.engine.store(Arc::new(Some(engine)));
         }
@@ -284,6 +260,20 @@ impl PoolConnection {
         Ok(())
     }
 
+    /// Asks for the upstream's commands; from then on all workers know them.
+    ///
+    /// # Errors
+    /// The upstream's refusal, or a lost connection.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done the connection must be given up.
+    pub async fn ask_commands(&mut self) -> Result<(), UpstreamError> {
+        self.knowledge.asking();
+        let reply: Value = cmd("COMMAND").query_async(&mut self.connection).await.map_err(|error| classify(&error))?;
+        self.knowledge.learn(command_table(&reply));
+        Ok(())
+    }
+
     /// Sends all and waits for all replies, one for each command.
     ///
     /// # Errors
@@ -312,7 +302,7 @@ impl PoolConnection {
 impl Drop for PoolConnection {
     fn drop(&mut self) {
         if self.broken || self.is_closed() {
-            self.knowledge.lost.fetch_add(1, Ordering::Relaxed);
+            self.knowledge.lost();
         }
         self.metrics.upstream_connections[ConnectionKind::Pool].decrement(1.0);
     }
@@ -330,8 +320,7 @@ impl std::fmt::Debug for Sink {
 impl ErrorSink<UpstreamError> for Sink {
     fn sink(&self, error: UpstreamError) {
         tracing::debug!(%error, "no pooled connection");
-        *self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        self.0.failed.notify_waiters();
+        self.0.failed(error);
     }
 
     fn boxed_clone(&self) -> Box<dyn ErrorSink<UpstreamError>> {

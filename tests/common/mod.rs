@@ -9,14 +9,16 @@ pub mod fault;
 pub mod redis;
 pub mod resp;
 pub mod sidecar;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 
 pub use account::{Stock, assert_account, stock};
 pub use fault::{Fault, FaultProxy};
-pub use redis::Redis;
+pub use redis::{Redis, upstream_connections};
 pub use resp::{Conn, Reply};
-pub use sidecar::Sidecar;
+pub use sidecar::{Sidecar, figure};
+pub use terminal::Terminal;
 
 /// How long a test waits for what must come soon. Generous, for it is paid only where a test fails.
 pub const SOON: Duration = Duration::from_secs(15);

@@ -94,6 +94,11 @@ impl Drop for Redis {
     }
 }
 
+/// Upstream connections as the upstream counts them, but the one that asks.
+pub fn upstream_connections(redis: &Redis) -> usize {
+    redis.conn().call("CLIENT LIST").text().lines().count() - 1
+}
+
 /// `redis-server`, or `valkey-server` on a machine that has only that.
 fn server() -> &'static str {
     let there = |name: &str| {

@@ -252,6 +252,11 @@ impl Conn {
         self.stream.set_write_timeout(Some(patience)).expect("a timeout");
     }
 
+    /// What the kernel takes for it before it is read is bounded by this.
+    pub fn receive_buffer(&mut self, bytes: usize) {
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(bytes).expect("a buffer");
+    }
+
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -388,6 +393,11 @@ impl Conn {
             Ok(count) => panic!("wanted a close, got {}", show(&chunk[..count])),
             Err(error) => panic!("wanted a close, got {error}"),
         }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn half_close(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("shutdown");
     }
 
     /// Ends the connection with a reset instead of an orderly close.

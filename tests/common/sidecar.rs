@@ -154,6 +154,14 @@ impl Drop for Sidecar {
     }
 }
 
+/// The value of a metric, by its name, labels and the blank behind them.
+#[track_caller]
+pub fn figure(sidecar: &Sidecar, name: &str) -> f64 {
+    let (_, text) = sidecar.http("/metrics");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+    line.trim().parse().expect("a number")
+}
+
 /// The program, without what the environment of whoever runs the tests would add.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);

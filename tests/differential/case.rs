@@ -98,14 +98,6 @@ impl Case {
         Self { name: name.to_owned(), steps, protocols: vec![2, 3], ..Self::default() }
     }
 
-    /// Its requests that are written as words.
-    pub fn requests(&self) -> impl Iterator<Item = &[Vec<u8>]> {
-        self.steps.iter().filter_map(|step| match step {
-            Step::Send(Send { what: What::Words(words), .. }) => Some(words.as_slice()),
-            _ => None,
-        })
-    }
-
     /// All that its one connection sends, where it has but one and needs no answer to know what to send.
     pub fn in_one_piece(&self) -> Option<Vec<u8>> {
         if self.steps_only {

@@ -1,8 +1,6 @@
 //! What is not equal now, case by case, each with its reason. An entry that does not differ any more is a fault of this list,
 //! and so is a difference that it does not name.
 
-use super::super::common::words;
-use super::case::Case;
 use super::pair::engine;
 
 /// A difference that is there now. One that is listed and does not differ any more is a fault of this list.
@@ -43,12 +41,14 @@ const KNOWN: &[Known] = &[
     known_below("greeting: go-redis with a maintenance handshake", 700, "refused in the words of later engines"),
     known_below("reply_mode: SUBSCRIBE while replies are off", 700, "CLIENT REPLY does not silence acknowledgements"),
     known("auth: ACL", "the link of a user who was deleted tries once more to be that user, and ACL LOG tells of it"),
-    known("auth: a user who may little", "CLIENT REPLY is the sidecar's own, whoever asks"),
     known("frame: an argument that is not followed by a line's end", FRAMES),
     known("frame: a header whose return is followed by something else", FRAMES),
     known("frame: a NUL in an inline request", FRAMES),
     known_from("frame: more arguments than the sidecar takes", 700, "by design: a bound of the sidecar's"),
-    known("auth: a password is wanted and none is given", "by design: clients have the rights of the sidecar's user"),
+    known(
+        "auth: a password is wanted and none is given",
+        "by design: clients have the rights of the sidecar's links, which were there before the password",
+    ),
 ];
 
 /// Why this case differs, where it is known to.
@@ -60,39 +60,4 @@ pub fn why_known(case: &str) -> Option<&'static str> {
 /// Whether it differs depends on which of two connections is served first.
 pub fn differs_by_chance(case: &str) -> bool {
     case == "auth: ACL"
-}
-
-/// Commands after which the sidecar ends a client at once when that closes its sending side, whatever was on its way: the
-/// connection's replies are not one a request, or may never come. Whether anything is lost is a race.
-const ENDS_AT_ONCE: &[&str] = &[
-    "SUBSCRIBE",
-    "PSUBSCRIBE",
-    "SSUBSCRIBE",
-    "UNSUBSCRIBE",
-    "PUNSUBSCRIBE",
-    "SUNSUBSCRIBE",
-    "MONITOR",
-    "CLIENT REPLY",
-    "WAIT",
-    "WAITAOF",
-    "BLPOP",
-    "BRPOP",
-    "BRPOPLPUSH",
-    "BLMOVE",
-    "BLMPOP",
-    "BZPOPMIN",
-    "BZPOPMAX",
-    "BZMPOP",
-    "XREAD",
-    "XREADGROUP",
-];
-
-/// May something be lost of what it asks where its sending side is closed at once?
-pub fn may_end_at_once(case: &Case) -> bool {
-    case.requests().any(|request| ENDS_AT_ONCE.iter().any(|name| begins_with(request, name)))
-}
-
-fn begins_with(request: &[Vec<u8>], name: &str) -> bool {
-    let name = words(name);
-    request.len() >= name.len() && request.iter().zip(&name).all(|(word, name)| word.eq_ignore_ascii_case(name))
 }

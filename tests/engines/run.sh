@@ -44,6 +44,6 @@ for dir in "${dirs[@]}"; do
   [ -x "$server" ] || { echo "run.sh: no redis-server or valkey-server in $dir" >&2; exit 1; }
   ln -sf "$(realpath "$server")" "$first/redis-server"
   echo "== $("$server" --version | cut -d' ' -f1-3), $dir"
-  PATH=$first:$PATH "${CARGO:-cargo}" test --no-fail-fast --test passthrough --test differential || failed+=("$dir")
+  PATH=$first:$PATH "${CARGO:-cargo}" test --no-fail-fast --test passthrough --test differential --test redis_cli || failed+=("$dir")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "run.sh: failed on ${failed[*]}" >&2; exit 1; }

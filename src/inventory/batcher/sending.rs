@@ -79,7 +79,12 @@ pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>) {
     while !jobs.is_empty() {
         jobs = expire_jobs(&batcher, jobs);
         let Some(earliest) = jobs.iter().map(|job| job.deadline).min() else { break };
-        let Some(mut connection) = check_out(&batcher, earliest, &mut sending).await else { continue };
+        let Some(mut connection) = check_out(&batcher, earliest, &mut sending).await else {
+            if batcher.lacks_password() {
+                return jobs.into_iter().for_each(|job| refuse_unsent(&batcher, job));
+            }
+            continue;
+        };
         jobs = attempt(&batcher, &mut connection, jobs, &mut sending, earliest).await;
         if !jobs.is_empty() {
             batcher.metrics.retries.increment(jobs.len() as u64);
@@ -101,11 +106,14 @@ impl Drop for InFlight {
 fn expire_jobs(batcher: &Batcher, jobs: Vec<Job>) -> Vec<Job> {
     let now = Instant::now();
     let (late, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.deadline <= now);
-    for job in late {
-        let refusal = if job.unknown { uncertain() } else { batcher.never_sent(batcher.reachable.get()) };
-        batcher.finish(job, Outcome::Refused(refusal), true);
-    }
+    late.into_iter().for_each(|job| refuse_unsent(batcher, job));
     jobs
+}
+
+/// It is not sent, or not again.
+fn refuse_unsent(batcher: &Batcher, job: Job) {
+    let refusal = if job.unknown { uncertain() } else { batcher.never_sent(batcher.reachable.get()) };
+    batcher.finish(job, Outcome::Refused(refusal), true);
 }
 
 fn uncertain() -> Refusal {

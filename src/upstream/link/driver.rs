@@ -36,6 +36,8 @@ pub(super) struct Driver<'l> {
     tick: Interval,
     /// Ticks since a byte came while a reply was owed.
     silent_ticks: u32,
+    /// The sending side is closed.
+    shut: bool,
 }
 
 impl<'l> Driver<'l> {
@@ -51,6 +53,7 @@ impl<'l> Driver<'l> {
             lived: false,
             tick,
             silent_ticks: 0,
+            shut: false,
         }
     }
 
@@ -79,8 +82,12 @@ impl<'l> Driver<'l> {
     }
 
     fn on_tick(&mut self) -> Option<UpstreamError> {
-        let Sharing::Shared { reply_timeout } = &self.link.sharing else { return None };
-        if self.link.inner.borrow().slots.is_empty() {
+        let (reply_timeout, owes) = match &self.link.sharing {
+            Sharing::Shared { reply_timeout } => (reply_timeout, !self.link.inner.borrow().slots.is_empty()),
+            // It owes at least its end, and waits for nothing but a client that reads.
+            Sharing::Exclusive { reply_timeout, .. } => (reply_timeout, self.shut && !self.is_paused()),
+        };
+        if !owes {
             self.silent_ticks = 0;
             return None;
         }
@@ -108,6 +115,12 @@ impl<'l> Driver<'l> {
                 Poll::Ready(Err(error)) => return Err(UpstreamError::new(Kind::Io, error.to_string())),
             }
         }
+        if inner.out.is_empty() && self.link.input_ended() && !self.shut {
+            match Pin::new(stream).poll_shutdown(cx) {
+                Poll::Ready(Err(error)) => return Err(UpstreamError::new(Kind::Io, error.to_string())),
+                shut => self.shut = shut.is_ready(),
+            }
+        }
         if inner.out.is_empty() && inner.out.capacity() > KEEP_CAPACITY_BYTES {
             inner.out = BytesMut::new();
         }
@@ -117,13 +130,16 @@ impl<'l> Driver<'l> {
         Ok(())
     }
 
+    /// Its own client is slow: let the upstream wait, as it would for that client without a sidecar.
+    fn is_paused(&self) -> bool {
+        let Sharing::Exclusive { client, pause_bytes, .. } = &self.link.sharing else { return false };
+        client.borrow().as_ref().is_some_and(|client| client.ready_bytes() > *pause_bytes)
+    }
+
     fn read(&mut self, cx: &mut Context<'_>, stream: &mut Stream, scratch: &Scratch) -> Result<(), UpstreamError> {
         loop {
-            if let Sharing::Exclusive { client, pause_bytes } = &self.link.sharing {
-                // Its own client is slow: let the upstream wait, as it would for that client without a sidecar.
-                if client.borrow().as_ref().is_some_and(|client| client.ready_bytes() > *pause_bytes) {
-                    return Ok(());
-                }
+            if self.is_paused() {
+                return Ok(());
             }
             let mut scratch = scratch.borrow_mut();
             let kept = self.rest.len();
@@ -324,6 +340,8 @@ impl<'l> Driver<'l> {
 
     /// A whole frame that answers no request; one that comes before a reply stands before it.
     fn out_of_band(&self, frame: &[u8]) -> Result<(), UpstreamError> {
+        let told = self.link.redirect.get().and_then(|ids| redirect_is_broken(frame, ids));
+        let frame = told.as_deref().unwrap_or(frame);
         let inner = self.link.inner.borrow();
         match (self.client(), inner.slots.front()) {
             // Only a client's own connection asks for such.
@@ -347,4 +365,11 @@ impl<'l> Driver<'l> {
             None => Err(UpstreamError::new(Kind::Io, "a reply without a request: the connection cannot be trusted")),
         }
     }
+}
+
+/// The push that tells that the client to whom invalidations went is gone, with the id that this client knows it by. None: it
+/// is another one.
+fn redirect_is_broken(frame: &[u8], (upstream, client): (u64, u64)) -> Option<Vec<u8>> {
+    let told = |id| format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n").into_bytes();
+    (frame == told(upstream)).then(|| told(client))
 }

@@ -64,8 +64,8 @@ pub enum Effect {
     Keep(Kept),
     /// These no more.
     Lift(Kept),
-    /// Not known to change anything, nor not to.
-    Unknown,
+    /// Not known to change anything, nor not to. By the name under which COMMAND may come to know it, where it may.
+    Unknown(Option<Box<[u8]>>),
     /// A script, which may run for ever: until its reply the link is one to evade.
     Script,
     /// Refused, it may have changed something all the same: a HELLO proves a user before it finds what is wrong behind.
@@ -186,6 +186,9 @@ pub fn event(frame: &[u8]) -> Option<Event> {
     Some(Event::Acknowledged(family, std::str::from_utf8(count).ok()?.parse().ok()?))
 }
 
+/// So many names are kept of commands that nobody knows; a connection that executed more is its client's for good.
+const UNKNOWN_MAX: usize = 16;
+
 /// See the module.
 pub struct State {
     /// Whose requests it carries, the protocol it speaks, its database.
@@ -197,6 +200,10 @@ pub struct State {
     /// What it is subscribed to.
     pub subscriptions: Subscriptions,
     kept: Kept,
+    /// Commands that it executed and nobody knew, by their upper-case names.
+    unknown: Vec<Box<[u8]>>,
+    /// One of them was not asked about yet.
+    has_new_unknown: bool,
     /// CLIENT TRACKING was on: the upstream's table of who read what keeps the connection's id even when it is off again, so
     /// whoever turned it on next would be told of keys that another client read.
     tracked: bool,
@@ -216,6 +223,8 @@ impl State {
             watching: false,
             subscriptions: Subscriptions::default(),
             kept: Kept::NOTHING,
+            unknown: Vec::new(),
+            has_new_unknown: false,
             tracked: false,
             queued: 0,
             marked: Vec::new(),
@@ -225,19 +234,44 @@ impl State {
     /// It remembers nothing but what its greeting says.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        !self.in_multi && !self.watching && self.subscriptions.is_empty() && self.kept == Kept::NOTHING
+        let holds = self.in_multi || self.watching || !self.subscriptions.is_empty();
+        !holds && self.kept == Kept::NOTHING && self.unknown.is_empty()
     }
 
     /// Clean, or clean after a RESET, it is as a new one to whoever gets it next. (RESET lifts NO-EVICT and NO-TOUCH in later
     /// engines only.)
     #[must_use]
     pub fn is_reusable(&self) -> bool {
-        !self.tracked && self.kept == Kept::NOTHING
+        !self.tracked && self.kept == Kept::NOTHING && self.unknown.is_empty()
     }
 
     /// Another client's invalidations go to it, or no more.
     pub fn keep(&mut self, kept: Kept) {
         self.kept = self.kept.with(kept);
+    }
+
+    /// It executed commands that nobody knew then.
+    #[must_use]
+    pub fn has_unknown(&self) -> bool {
+        !self.unknown.is_empty()
+    }
+
+    /// Those that are known by now are like any other: they left nothing. Returns whether one came that is not, since the
+    /// last time.
+    pub fn settle_unknown(&mut self, is_known: impl Fn(&[u8]) -> bool) -> bool {
+        self.unknown.retain(|name| !is_known(name));
+        std::mem::take(&mut self.has_new_unknown) && self.has_unknown()
+    }
+
+    fn note_unknown(&mut self, name: Option<Box<[u8]>>) {
+        match name {
+            Some(name) if self.unknown.contains(&name) => {}
+            Some(name) if self.unknown.len() < UNKNOWN_MAX => {
+                self.unknown.push(name);
+                self.has_new_unknown = true;
+            }
+            _ => self.kept = self.kept.with(Kept::UNKNOWN),
+        }
     }
 
     /// Replies are arrays like messages, so that a message is told by its first word alone.
@@ -305,7 +339,7 @@ impl State {
             }
             Effect::Lift(kept) if ok => self.kept = self.kept.without(kept),
             Effect::Doubtful => self.kept = self.kept.with(Kept::UNKNOWN),
-            Effect::Unknown if !refused => self.kept = self.kept.with(Kept::UNKNOWN),
+            Effect::Unknown(name) if !refused => self.note_unknown(name),
             _ => {}
         }
     }
@@ -379,70 +413,4 @@ fn elements(frame: &[u8]) -> Option<Vec<Element<'_>>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state() -> State {
-        State::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None })
-    }
-
-    fn queue(state: &mut State, watch: Option<Box<Watch>>) {
-        let mut watch = watch;
-        assert!(state.queue(b'+', &mut watch) && watch.is_none());
-    }
-
-    #[test]
-    fn in_a_transaction_it_is_the_reply_in_execs_that_counts() {
-        let mut state = state();
-        state.apply(Effect::Multi, b'+');
-        queue(&mut state, None);
-        queue(&mut state, Watch::effect(Effect::Select(3)));
-        queue(&mut state, Watch::hidden(None));
-        queue(&mut state, Watch::rewrite(|element, _| BytesMut::from([element, b":9\r\n"].concat().as_slice())));
-        queue(&mut state, Watch::effect(Effect::Select(99)));
-        assert!((state.greeting.db, state.in_multi, state.has_marks(), state.is_clean()) == (0, true, true, false));
-        let shown = state.exec(b"*5\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:7\r\n:8\r\n-ERR range\r\n");
-        assert_eq!(&shown[..], b"*4\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:8\r\n:9\r\n-ERR range\r\n".as_slice());
-        assert!((state.greeting.db, state.is_clean()) == (3, true));
-    }
-
-    #[test]
-    fn what_a_transaction_watched_for_ends_with_it() {
-        for reply in [b"*-1\r\n".as_slice(), b"-EXECABORT x\r\n", b"_\r\n"] {
-            let mut state = state();
-            state.apply(Effect::Watch, b'+');
-            state.apply(Effect::Multi, b'+');
-            queue(&mut state, Watch::effect(Effect::Keep(Kept::TRACKING)));
-            assert_eq!(&state.exec(reply)[..], reply);
-            assert!(state.is_clean());
-        }
-        let mut state = state();
-        state.apply(Effect::Watch, b'+');
-        state.apply(Effect::Exec, b'-');
-        assert!(state.watching, "EXEC without MULTI is an error and no more");
-    }
-
-    #[test]
-    fn acknowledgements_tell_how_many_subscriptions_there_are() {
-        let mut subscriptions = Subscriptions::default();
-        for (frame, expected) in [
-            (b"*3\r\n$9\r\nsubscribe\r\n$3\r\na:1\r\n:1\r\n".as_slice(), (1, 0, 0)),
-            (b"*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n", (2, 0, 0)),
-            (b">3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:3\r\n", (2, 1, 0)),
-            (b"*3\r\n$10\r\nssubscribe\r\n$1\r\ns\r\n:1\r\n", (2, 1, 1)),
-            (b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:2\r\n", (1, 1, 1)),
-            (b"*3\r\n$11\r\nunsubscribe\r\n$3\r\nnot\r\n:2\r\n", (1, 1, 1)),
-            (b"*3\r\n$12\r\npunsubscribe\r\n$1\r\n*\r\n:1\r\n", (1, 0, 1)),
-            (b"*3\r\n$12\r\nsunsubscribe\r\n$1\r\ns\r\n:0\r\n", (1, 0, 0)),
-            (b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n", (0, 0, 0)),
-        ] {
-            let Some(Event::Acknowledged(family, count)) = event(frame) else { panic!("{frame:?}") };
-            subscriptions.note(family, count);
-            assert_eq!((subscriptions.channels, subscriptions.patterns, subscriptions.shards), expected);
-        }
-        assert_eq!(event(b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n"), Some(Event::Message));
-        for other in [b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".as_slice(), b"*0\r\n", b":1\r\n", b"*1\r\n:1\r\n"] {
-            assert_eq!(event(other), None);
-        }
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -31,17 +31,27 @@ const SPARE_PAUSE: Duration = Duration::from_secs(1);
 /// By greeting, with the time it was given back, the last one at the end.
 type Warm = HashMap<Greeting, Vec<(Rc<Link>, Instant)>>;
 
+/// What the workers count together.
+#[derive(Default)]
+pub struct PinCounts {
+    /// Pinned connections in use.
+    used: AtomicUsize,
+    /// Those of them that may be shown what others send upstream (MONITOR).
+    watching: AtomicUsize,
+}
+
 /// Bookkeeping of a worker's pinned connections.
 pub(super) struct Pins {
     max: usize,
-    /// Those in use, of all workers.
-    used: Arc<AtomicUsize>,
+    counts: Arc<PinCounts>,
     /// Those that wait for their next client.
     warm: RefCell<Warm>,
     /// Connections made before anybody needs them, greeted as clients begin.
     spare: RefCell<Vec<Rc<Link>>>,
     /// None is made before then.
     spare_from: Cell<Instant>,
+    /// A client has come that may need one.
+    spare_wanted: Cell<bool>,
     /// Connections on which credentials are being proved, and who waits to prove more.
     proving: Cell<usize>,
     provers: RefCell<Vec<Waker>>,
@@ -50,13 +60,14 @@ pub(super) struct Pins {
 }
 
 impl Pins {
-    pub(super) fn new(max: usize, used: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(max: usize, counts: &Arc<PinCounts>) -> Self {
         Self {
             max,
-            used: Arc::clone(used),
+            counts: Arc::clone(counts),
             warm: RefCell::default(),
             spare: RefCell::default(),
             spare_from: Cell::new(Instant::now()),
+            spare_wanted: Cell::new(false),
             proving: Cell::new(0),
             provers: RefCell::default(),
             resetting: RefCell::default(),
@@ -91,6 +102,11 @@ impl Pins {
         for (link, greeting) in done.into_iter().filter(|(link, _)| !link.is_closed()) {
             self.keep_warm(&link, greeting);
         }
+    }
+
+    /// A client of the sidecar may be shown all that goes upstream, and what is not the clients' is none of its business.
+    fn are_watched(&self) -> bool {
+        self.counts.watching.load(Ordering::Relaxed) > 0
     }
 
     fn take_spare(&self) -> Option<Rc<Link>> {
@@ -129,8 +145,8 @@ impl Links {
         name: &[u8],
         reason: PinReason,
     ) -> Option<PinnedLink> {
-        if self.pins.used.fetch_add(1, Ordering::Relaxed) >= self.pins.max {
-            self.pins.used.fetch_sub(1, Ordering::Relaxed);
+        if self.pins.counts.used.fetch_add(1, Ordering::Relaxed) >= self.pins.max {
+            self.pins.counts.used.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let link = match self.pins.take_warm(greeting).or_else(|| self.convert_spare(client, greeting)) {
@@ -140,7 +156,10 @@ impl Links {
             }
             None => self.make_exclusive(Some(Rc::clone(client)), greeting),
         };
-        self.keep_spare();
+        // Behind a MONITOR its greeting would be shown there.
+        if reason != PinReason::Raw {
+            self.keep_spare();
+        }
         if *link.name.borrow() != name {
             let mut set_name = BytesMut::new();
             write::request(&mut set_name, &[b"CLIENT", b"SETNAME", name]);
@@ -153,12 +172,28 @@ impl Links {
     }
 
     fn make_exclusive(&self, client: Option<Rc<ReplyQueue>>, greeting: &Greeting) -> Rc<Link> {
-        let sharing = Sharing::Exclusive { client: RefCell::new(client), pause_bytes: self.limits.pause_bytes };
+        let sharing = Sharing::Exclusive {
+            client: RefCell::new(client),
+            pause_bytes: self.limits.pause_bytes,
+            reply_timeout: self.limits.reply_timeout,
+        };
         Link::start(&self.target, greeting.clone(), sharing, &self.metrics, &self.scratch)
     }
 
-    /// Makes connections that the next clients in need will find greeted.
+    /// Makes connections that the next clients in need will find greeted. It is done at once, not when a second client is
+    /// in need: of clients that need one in a row each finds one as soon as the upstream can greet it.
     pub(super) fn keep_spare(&self) {
+        self.pins.spare_wanted.set(true);
+        self.refill_spare();
+    }
+
+    /// What could not be made when it was needed is made later.
+    pub(super) fn refill_spare(&self) {
+        // Under a MONITOR of a client's a command may have to wait for its connection, but what that client reads is only
+        // what clients sent.
+        if !self.pins.spare_wanted.get() || self.pins.are_watched() {
+            return;
+        }
         let first = self.first_greeting(Proto::Resp2);
         let mut spare = self.pins.spare.borrow_mut();
         let now = Instant::now();
@@ -189,10 +224,25 @@ impl Links {
         Some(link)
     }
 
+    /// Ready when none of this worker's connections is being greeted and none has to be for the next client. A MONITOR that
+    /// begins then shows no greeting of the sidecar's.
+    pub fn poll_greeted(&self, cx: &Context<'_>) -> Poll<()> {
+        self.fill_first_group();
+        self.keep_spare();
+        let groups = self.groups.borrow();
+        let spare = self.pins.spare.borrow();
+        let links = groups.values().flat_map(|group| &group.links).chain(spare.iter());
+        for link in links.filter(|link| !link.is_closed()) {
+            // Where the upstream cannot be reached that is known too.
+            let _ = ready!(link.poll_known(cx));
+        }
+        Poll::Ready(())
+    }
+
     /// Fewer than `pinned_max` are in use.
     #[must_use]
     pub fn has_pin_left(&self) -> bool {
-        self.pins.used.load(Ordering::Relaxed) < self.pins.max
+        self.pins.counts.used.load(Ordering::Relaxed) < self.pins.max
     }
 
     /// A connection of these credentials on which nothing else is under way, to prove them; its reply goes to `client`.
@@ -222,7 +272,7 @@ impl Links {
     fn take_back(&self, link: &Rc<Link>) {
         link.attach(None);
         // What is under way may wait for ever, and would take an element for a client that is gone.
-        if !link.is_up() || !link.is_idle() || link.raw.get() {
+        if !link.is_up() || !link.is_idle() || link.raw.get() || link.input_ended() {
             return link.close();
         }
         let (clean, reusable, greeting) = {
@@ -232,7 +282,8 @@ impl Links {
         match () {
             () if !reusable => link.close(),
             () if clean => self.pins.keep_warm(link, greeting),
-            () if greeting.identity.is_none() => {
+            // Its RESET and its greeting would be shown to a MONITOR.
+            () if greeting.identity.is_none() && !self.pins.are_watched() => {
                 self.reset(link, &greeting, &ReplyQueue::new(usize::MAX));
                 self.pins.resetting.borrow_mut().push((Rc::clone(link), greeting));
             }
@@ -255,7 +306,14 @@ impl Links {
 impl PinnedLink {
     /// The client begins anew: this greeting is what is left. It waits for the replies, which it does not see.
     pub fn reset(&self, greeting: &Greeting, client: &Rc<ReplyQueue>) {
-        self.links.reset(&self.link, greeting, client);
+        if self.links.pins.are_watched() {
+            // It is closed behind that: a greeting would be shown to a MONITOR.
+            let mut reset = BytesMut::new();
+            write::request(&mut reset, &[b"RESET"]);
+            self.link.send(&reset, client.muted_ticket(), None);
+        } else {
+            self.links.reset(&self.link, greeting, client);
+        }
     }
 }
 
@@ -263,6 +321,15 @@ impl PinnedLink {
 pub struct PinnedLink {
     link: Rc<Link>,
     links: Rc<Links>,
+}
+
+impl PinnedLink {
+    /// From here on bytes go through as they come.
+    pub fn become_raw(&self) {
+        if !self.link.raw.replace(true) {
+            self.links.pins.counts.watching.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl std::ops::Deref for PinnedLink {
@@ -274,7 +341,10 @@ impl std::ops::Deref for PinnedLink {
 
 impl Drop for PinnedLink {
     fn drop(&mut self) {
-        self.links.pins.used.fetch_sub(1, Ordering::Relaxed);
+        self.links.pins.counts.used.fetch_sub(1, Ordering::Relaxed);
+        if self.link.raw.get() {
+            self.links.pins.counts.watching.fetch_sub(1, Ordering::Relaxed);
+        }
         self.links.metrics.pinned_clients.decrement(1.0);
         self.links.take_back(&self.link);
     }

@@ -1,0 +1,108 @@
+//! Requests too large to be kept: they go upstream as they come, over a connection of the client's own.
+
+use super::core::{Core, Lane, Phase, Stage, Step};
+use super::pinned::{NO_MORE_PINNED, Opened};
+use crate::command::{Args, Pin, Route};
+use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
+use crate::resp::ArgRange;
+use crate::upstream::link::state::{Effect, Watch};
+use std::task::Context;
+
+const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
+/// Longer than any request of the inventory that its grammar allows.
+const TOO_LARGE: &[u8] = b"-ERR the request is too large for a command of the inventory\r\n";
+
+impl Core {
+    /// A request too large to be kept began; `ranges` are its first arguments, the name among them where it is not itself
+    /// too large.
+    pub(super) fn begin_stream(&mut self, cx: &mut Context<'_>, bytes: &[u8], ranges: &[ArgRange]) -> Step {
+        let args = Args::new(bytes, ranges);
+        let route = self.pinned_route(&args);
+        let refusal = match route {
+            _ if args.is_empty() => Some(NAME_TOO_LARGE),
+            Route::Inventory => Some(TOO_LARGE),
+            Route::Refuse(line) => Some(line.as_bytes()),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            if self.is_raw() {
+                // No reply can be put between what the upstream sends, and a frame this large cannot be renamed.
+                self.phase = Phase::Finishing;
+                return Step::Done;
+            }
+            if self.replies.waiting() > 0 {
+                return Step::Blocked;
+            }
+            self.stage = Stage::Drop(refusal);
+            return Step::Done;
+        }
+        if !self.enter(Lane::Pinned) || !self.has_room(cx) {
+            return Step::Blocked;
+        }
+        match self.open_pin(PinReason::Large) {
+            Opened::NotYet => return Step::Blocked,
+            Opened::Refused => {
+                self.stage = Stage::Drop(NO_MORE_PINNED);
+                return Step::Done;
+            }
+            Opened::Yes => {}
+        }
+        let Some(pin) = &self.pin else { return Step::Blocked };
+        if route == Route::Pin(Pin::Subscription) && !pin.raw.get() {
+            // So many channels that they are not all known here.
+            if self.replies.waiting() > 0 {
+                return Step::Blocked;
+            }
+            pin.become_raw();
+        }
+        if !pin.raw.get() {
+            // Of its arguments not all are known: what may leave state is taken to have left it.
+            let effect = match route {
+                Route::Link | Route::Script | Route::Pin(Pin::Blocking) => Effect::None,
+                _ => Effect::Doubtful,
+            };
+            pin.send(b"", self.ticket(), Watch::effect(effect));
+            self.set_blocking(route);
+        }
+        self.stage = Stage::Forward;
+        self.count(RouteLabel::Pinned);
+        Step::Done
+    }
+
+    /// The next bytes of a large request.
+    pub(super) fn stream_on(&mut self, bytes: &[u8], done: bool) {
+        if let (Stage::Forward, Some(pin)) = (&self.stage, &self.pin) {
+            pin.send_more(bytes);
+        }
+        if !done {
+            return;
+        }
+        if let Stage::Drop(reply) = std::mem::replace(&mut self.stage, Stage::Frames) {
+            if self.pin.as_ref().is_some_and(|pin| pin.remembered().in_multi) {
+                self.refuse_in_multi(reply);
+            } else {
+                self.refuse(ErrorKind::Unsupported, reply);
+            }
+        }
+        self.request_is_over();
+    }
+
+    /// A large request broke off: what was forwarded of it will never be whole, so its connection is of no more use. But
+    /// the replies before it are owed first. Returns whether they are here and the client was told.
+    pub(super) fn end_broken_stream(&mut self) -> bool {
+        let Stage::Broken(reply) = &self.stage else { return false };
+        // Its own slot is the last one.
+        if self.pin.is_some() && self.replies.waiting() > 1 {
+            return false;
+        }
+        let reply = reply.clone();
+        self.stage = Stage::Frames;
+        if let Some(pin) = self.pin.take()
+            && !pin.raw.get()
+        {
+            pin.abandon_last();
+        }
+        self.protocol_error(&reply);
+        true
+    }
+}

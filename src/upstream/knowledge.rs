@@ -1,0 +1,118 @@
+//! What is known of the upstream, shared by all workers: its commands, what it is, why it could not be reached. Connections of
+//! the pool learn it; here is also decided when they ask again.
+
+use super::engine::Engine;
+use super::pool::Pool;
+use crate::command::CommandTable;
+use crate::error::{Kind, UpstreamError};
+use arc_swap::ArcSwap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+/// COMMAND is some 200 kB: whoever doubts what is known of it, it is not asked for more often.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// Older than this the table is asked for again when a connection is made: others may have loaded a module.
+const OLD: Duration = Duration::from_secs(60);
+
+/// See the module.
+#[derive(Default)]
+pub struct Knowledge {
+    /// Its commands.
+    pub commands: ArcSwap<CommandTable>,
+    /// None before the first connection.
+    pub engine: ArcSwap<Option<Engine>>,
+    asked: Mutex<Option<Instant>>,
+    /// Something was seen that those commands do not explain,
+    doubted: AtomicBool,
+    /// and this wakes who asks.
+    doubt: Notify,
+    /// Pooled connections that were given up and not made anew yet.
+    lost: AtomicUsize,
+    failed: Notify,
+    last_error: Mutex<Option<UpstreamError>>,
+}
+
+impl Knowledge {
+    /// The upstream's commands may be others than those that are known. Asked for soon, in the background.
+    pub fn doubt_commands(&self) {
+        self.doubted.store(true, Ordering::Release);
+        self.doubt.notify_one();
+    }
+
+    /// Whoever made a connection is to ask for the commands.
+    #[must_use]
+    pub fn is_to_be_asked(&self) -> bool {
+        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.doubted.load(Ordering::Acquire) || self.commands.load().is_empty();
+        asked.map(|asked| asked.elapsed()).is_none_or(|ago| ago > OLD || (wanted && ago > ASK_PAUSE))
+    }
+
+    /// They are being asked for; a doubt from here on is another.
+    pub fn asking(&self) {
+        self.doubted.store(false, Ordering::Release);
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// The reply to COMMAND, where it is one.
+    pub fn learn(&self, commands: Option<CommandTable>) {
+        match commands {
+            Some(commands) => self.commands.store(Arc::new(commands)),
+            None => self.doubt_commands(),
+        }
+    }
+
+    /// The pool's connections are refused for want of a password in upstream.url.
+    #[must_use]
+    pub fn lacks_password(&self) -> bool {
+        self.last_error().is_some_and(|error| error.kind == Kind::NoPassword)
+    }
+
+    /// A pooled connection was made. Returns whether it is in the place of one that was lost.
+    pub(super) fn connected(&self) -> bool {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lost| lost.checked_sub(1)).is_ok()
+    }
+
+    pub(super) fn lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn failed(&self, error: UpstreamError) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.failed.notify_waiters();
+    }
+
+    /// The error of the last attempt to connect.
+    #[must_use]
+    pub fn last_error(&self) -> Option<UpstreamError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When an attempt to connect fails. Cancel safe.
+    pub async fn connect_failed(&self) {
+        self.failed.notified().await;
+    }
+}
+
+/// Asks for the commands whenever somebody doubts them, and calls `learnt` then. Runs until it is dropped.
+pub async fn keep_commands_known(pool: Pool, knowledge: Arc<Knowledge>, patience: Duration, learnt: impl Fn()) {
+    loop {
+        knowledge.doubt.notified().await;
+        if let Ok(mut connection) = pool.get().await {
+            if let Ok(Ok(())) = timeout(patience, connection.ask_commands()).await {
+                learnt();
+            } else {
+                connection.give_up();
+                knowledge.doubt_commands();
+            }
+        }
+        sleep(ASK_PAUSE).await;
+        // Where none could be asked, and nobody else did.
+        if knowledge.doubted.load(Ordering::Acquire) {
+            knowledge.doubt.notify_one();
+        }
+    }
+}
