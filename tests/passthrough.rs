@@ -556,7 +556,7 @@ fn effects_of_one_client_happen_in_its_order_on_the_upstream() {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &["upstream.links=2"]);
     let mut conn = sidecar.conn();
-    for round in 0..50 {
+    for round in 0..50i64 {
         // An ordinary read of the inventory's own key right after the operation that wrote it.
         let replies = conn.pipeline(&[
             words(&format!("INV.SETSTOCK tee {round}")),
@@ -567,7 +567,8 @@ fn effects_of_one_client_happen_in_its_order_on_the_upstream() {
             words("EXEC"),
         ]);
         replies[0].expect_ok();
-        assert_eq!(replies[1], Reply::bulk(format!("{round} 0 0")));
+        let stored: Vec<u8> = [round, 0, 0, 0i64].iter().flat_map(|number| number.to_be_bytes()).collect();
+        assert_eq!(replies[1], Reply::Bulk(stored));
         assert_eq!(replies[5], Reply::Array(vec![Reply::bulk(round.to_string())]));
     }
 }

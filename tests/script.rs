@@ -68,8 +68,12 @@ impl Script {
 
     /// available, reserved, committed
     fn stock(&mut self, sku: &str) -> String {
-        let text = self.conn.call_args(&["HGET", &keys::cell_keys("t", 0)[0], sku]).text();
-        text.rsplit_once(' ').expect("four numbers").0.to_owned()
+        let Reply::Bulk(bytes) = self.conn.call_args(&["HGET", &keys::cell_keys("t", 0)[0], sku]) else {
+            panic!("{sku}")
+        };
+        let numbers: Vec<_> =
+            bytes.chunks(8).map(|number| i64::from_be_bytes(number.try_into().expect("8 bytes")).to_string()).collect();
+        numbers[..3].join(" ")
     }
 }
 

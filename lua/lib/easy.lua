@@ -2,8 +2,7 @@
 -- or ended before. A sale consists of them. To define all that the other cases need costs the upstream more than to execute
 -- these, so they are decided here, in one piece, as ops/*.lua would; where one of them is not easy nothing was written yet,
 -- and the call goes the long way.
-local unpack_number, pack_number, byte = struct.unpack, struct.pack, string.byte
-local NO_TOKEN = '-----------'
+local NO_TOKEN, byte = '-----------', string.byte
 
 local function easy()
   local n, at, asked, asked_n = #ARGV, FIRST_OPERATION, { batch }, 1
@@ -42,8 +41,7 @@ local function easy()
   local texts = call('HMGET', KEY_STOCK, unpack(skus))
   for i = 1, skus_n do
     if not texts[i] then return nil end
-    local available, reserved, committed, due = match(texts[i], '^(-?%d+) (%d+) (%d+) (%d+)$')
-    stock[skus[i]] = { available + 0, reserved + 0, committed + 0, due + 0 }
+    stock[skus[i]] = { unpack_number(STOCK, texts[i]) }
   end
 
   local results, results_n, made, made_n, added, added_n = {}, 0, {}, 0, {}, 0
@@ -70,8 +68,8 @@ local function easy()
             retry = -1
             if s[4] ~= 0 then
               local prefix = #sku .. ':' .. sku .. ':'
-              local soonest = call('ZRANGEBYLEX', KEY_OPEN, '[' .. prefix, '(' .. prefix .. ':', 'LIMIT', 0, 1)[1]
-              if soonest then retry = sub(soonest, #prefix + 1, #prefix + 15) - now end
+              local soonest = call('ZRANGEBYLEX', KEY_OPEN, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
+              if soonest then retry = unpack_number('>I6', soonest, #prefix + 1) - now end
               if retry < -1 then return nil end
             end
           end
@@ -107,7 +105,7 @@ local function easy()
         made[made_n + 1], made[made_n + 2] = id, table.concat(parts)
         made_n = made_n + 2
         added[added_n + 1] = '0'
-        added[added_n + 2] = #sku .. ':' .. sku .. format(':%015.0fl', expires) .. id
+        added[added_n + 2] = #sku .. ':' .. sku .. ':' .. pack_number('>I6', expires) .. 'l' .. id
         added_n = added_n + 2
         dues = dues or {}
         if not dues[sku] or expires < dues[sku] then dues[sku] = expires end
@@ -149,7 +147,7 @@ local function easy()
       made_n = made_n + 2
       if open == 0 then
         removed_n = removed_n + 1
-        removed[removed_n] = #sku .. ':' .. sku .. format(':%015.0fl', head[2]) .. id
+        removed[removed_n] = #sku .. ':' .. sku .. ':' .. pack_number('>I6', head[2]) .. 'l' .. id
         ended[ended_n + 1], ended[ended_n + 2] = format('%.0f', now + remember_ms), 'l' .. id
         ended_n = ended_n + 2
       end
@@ -177,7 +175,7 @@ local function easy()
     call('HSET', KEY_LOTS, unpack(made))
     for i = 1, skus_n do
       local s = stock[skus[i]]
-      skus[skus_n + i] = format('%.0f %.0f %.0f %.0f', s[1], s[2], s[3], s[4])
+      skus[skus_n + i] = pack_number(STOCK, s[1], s[2], s[3], s[4])
     end
     local list = {}
     for i = 1, skus_n do list[2 * i - 1], list[2 * i] = skus[i], skus[skus_n + i] end
@@ -186,7 +184,31 @@ local function easy()
   return { now, 0, results }
 end
 
-if letters == '' and ARGV[5] == '1' and #ARGV <= 3000 then
-  local result = easy()
+-- The same where it is but one lot of one quantity, and there is enough.
+local function easiest()
+  local id, sku, runs = ARGV[8], ARGV[9], ARGV[12]
+  local made, record = ARGV[11] + 0, call('HGET', KEY_STOCK, sku)
+  if not record or made > now or made + remember_ms <= now or call('HEXISTS', KEY_LOTS, batch) == 1 then return nil end
+  local count, quantity = unpack_number('>I2I4', runs)
+  local available, reserved, committed, due = unpack_number(STOCK, record)
+  local taken, expires = count * quantity, now + ARGV[10]
+  if quantity == 0 or available < taken then return nil end
+  if due == 0 or expires < due then
+    due = expires
+    call('ZADD', KEY_DUE, 'LT', due, sku)
+  end
+  local packed = pack_number('>I6', expires)
+  call('ZADD', KEY_OPEN, 0, #sku .. ':' .. sku .. ':' .. packed .. 'l' .. id)
+  local entry = 'o' .. sub(runs, 3, 6) .. '\0\0\0\0\0\0' .. NO_TOKEN
+  if count > 1 then entry = string.rep(entry, count) end
+  call('HSET', KEY_LOTS, id, pack_number('>I6', now) .. packed .. pack_number('>I2I2I2', count, count, #sku) .. sku .. entry)
+  call('HSET', KEY_STOCK, sku, pack_number(STOCK, available - taken, reserved + taken, committed, due))
+  return { now, 0, { 1 } }
+end
+
+if letters == '' and ARGV[5] == '1' then
+  local result
+  if #ARGV == 12 and ARGV[7] == 'r' and #ARGV[12] == 6 then result = easiest() end
+  if not result and #ARGV <= 3000 then result = easy() end
   if result then return result end
 end

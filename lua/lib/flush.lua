@@ -45,11 +45,11 @@ local function flush()
   for i = 1, due_read_n do
     local sku = due_read[i]
     local prefix, s = open_prefix(sku), stock_of(sku)
-    local member = call('ZRANGEBYLEX', KEY_OPEN, '[' .. prefix, '(' .. prefix .. ':', 'LIMIT', 0, 1)[1]
+    local member = call('ZRANGEBYLEX', KEY_OPEN, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
     if member then
-      local due = sub(member, #prefix + 1, #prefix + TIME_LENGTH)
-      call('ZADD', KEY_DUE, due, sku)
-      if s then s.due = due + 0 end
+      local due = unpack_number('>I6', member, #prefix + 1)
+      call('ZADD', KEY_DUE, format('%.0f', due), sku)
+      if s then s.due = due end
     else
       call('ZREM', KEY_DUE, sku)
       if s then s.due = 0 end
@@ -59,7 +59,7 @@ local function flush()
   list, n = {}, 0
   for sku in pairs(stock_changed) do
     local s = stock[sku]
-    list[n + 1], list[n + 2] = sku, format('%.0f %.0f %.0f %.0f', s.available, s.reserved, s.committed, s.due)
+    list[n + 1], list[n + 2] = sku, pack_number(STOCK, s.available, s.reserved, s.committed, s.due)
     n = n + 2
   end
   write('HSET', KEY_STOCK, list, n)

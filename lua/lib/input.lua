@@ -1,8 +1,8 @@
 -- One call decides one batch of operations on one cell, in their order.
 --
 -- KEYS   the cell's keys, all in one hash slot:
---   1 stock      HASH sku -> "available reserved committed due": due not later than its soonest open reservation's expiry,
---                or 0 where `due` does not have it
+--   1 stock      HASH sku -> available reserved committed due, 8 bytes each, the high byte first: due not later than the
+--                expiry of its soonest open reservation, unix ms, or 0 where `due` does not have it
 --   2 holds      HASH id -> the record of a reservation with an id of the client's, or that was moved (lib/holds.lua)
 --   3 open       ZSET of equal scores: one member for each open reservation of `holds` and each lot that has open ones, by
 --                SKU, the soonest to expire first
@@ -32,3 +32,5 @@ local KEY_STOCK, KEY_HOLDS, KEY_OPEN, KEY_DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[
 local KEY_ENDED, KEY_OPS, KEY_PROTECTED, KEY_META, KEY_LOTS = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local remember_ms, batch, letters = ARGV[1] + 0, 'f' .. ARGV[4], ARGV[6]
 local FIRST_OPERATION = 7
+local unpack_number, pack_number = struct.unpack, struct.pack
+local STOCK = '>i8i8i8i8'

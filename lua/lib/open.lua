@@ -11,8 +11,8 @@ local settled = {}         -- sku -> true: nothing overdue is left
 local expired_count = 0
 
 -- `open` sorts by bytes: a SKU's members stand together (its length in front, so that no SKU is another's beginning), the
--- soonest expiry first: <length>:<sku>:<expires, 15 digits><h or l><id>.
-local prefixes, times, TIME_LENGTH = {}, {}, 15 -- most of a batch share SKU and time to live
+-- soonest expiry first: <length>:<sku>:<expires, 6 bytes><h or l><id>. No time begins with a byte of 255.
+local prefixes, TIME_LENGTH = {}, 6 -- most of a batch share their SKU
 local function open_prefix(sku)
   local prefix = prefixes[sku]
   if not prefix then
@@ -22,14 +22,7 @@ local function open_prefix(sku)
   return prefix
 end
 
-local function open_time(ms)
-  local text = times[ms]
-  if not text then
-    text = format('%015.0f', ms)
-    times[ms] = text
-  end
-  return text
-end
+local function open_time(ms) return pack_number('>I6', ms) end
 
 local function open_set(kind, id, sku, expires)
   local member, n, earliest = open_prefix(sku) .. open_time(expires) .. kind .. id, open_add_n, due_earlier[sku]

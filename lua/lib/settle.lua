@@ -68,13 +68,13 @@ local function define_settling()
     local known = soonest_known[sku]
     if known ~= nil then return known end
     local prefix, best, offset = open_prefix(sku), false, 0
-    local from, to = '[' .. prefix .. open_time(now + 1), '(' .. prefix .. ':'
-    local time_from, time_to = #prefix + 1, #prefix + TIME_LENGTH
+    local from, to = '[' .. prefix .. open_time(now + 1), '(' .. prefix .. '\255'
+    local time_from = #prefix + 1
     repeat
       local page = call('ZRANGEBYLEX', KEY_OPEN, from, to, 'LIMIT', offset, 16)
       offset = offset + #page
       for _, member in ipairs(page) do
-        if not best and not open_removed[member] then best = tonumber(sub(member, time_from, time_to)) end
+        if not best and not open_removed[member] then best = unpack_number('>I6', member, time_from) end
       end
     until best or #page < 16
     if due_earlier[sku] and (not best or due_earlier[sku] < best) then
@@ -82,7 +82,7 @@ local function define_settling()
       for i = 2, open_add_n, 2 do
         local member = open_add[i]
         if sub(member, 1, #prefix) == prefix and not open_removed[member] then
-          local expires = tonumber(sub(member, time_from, time_to))
+          local expires = unpack_number('>I6', member, time_from)
           if not best or expires < best then best = expires end
         end
       end

@@ -1,10 +1,10 @@
 -- Stock by SKU, read once a call and written once a call.
 local stock, stock_changed = {}, {}
 
-local function stock_decode(text)
-  if not text then return false end
-  local available, reserved, committed, due = match(text, '^(-?%d+) (%d+) (%d+) (%d+)$')
-  return { available = available + 0, reserved = reserved + 0, committed = committed + 0, due = due + 0 }
+local function stock_decode(bytes)
+  if not bytes then return false end
+  local available, reserved, committed, due = unpack_number(STOCK, bytes)
+  return { available = available, reserved = reserved, committed = committed, due = due }
 end
 
 local function stock_new() return { available = 0, reserved = 0, committed = 0, due = 0 } end
@@ -23,8 +23,8 @@ local function stock_read(skus)
   for from = 1, n, PAGE do
     local to = from + PAGE - 1
     if to > n then to = n end
-    local texts = call('HMGET', KEY_STOCK, unpack(missing, from, to))
-    for i = from, to do stock[missing[i]] = stock_decode(texts[i - from + 1]) end
+    local records = call('HMGET', KEY_STOCK, unpack(missing, from, to))
+    for i = from, to do stock[missing[i]] = stock_decode(records[i - from + 1]) end
   end
 end
 

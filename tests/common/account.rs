@@ -36,10 +36,10 @@ pub fn stock(conn: &mut Conn, sku: &str) -> Stock {
 pub fn stock_upstream(upstream: &mut Conn, namespace: &str, sku: &str) -> Option<Stock> {
     match upstream.call(&format!("HGET inv1:{{{namespace}/0}}:stock {sku}")) {
         Reply::NilBulk => None,
-        Reply::Bulk(text) => {
-            let text = String::from_utf8(text).expect("decimals");
-            let numbers: Vec<i64> = text.split(' ').map(|word| word.parse().expect("a decimal")).collect();
-            let [available, reserved, committed, _] = numbers[..] else { panic!("four decimals: {text:?}") };
+        Reply::Bulk(bytes) => {
+            let numbers: Vec<i64> =
+                bytes.chunks(8).map(|number| i64::from_be_bytes(number.try_into().expect("8 bytes"))).collect();
+            let [available, reserved, committed, _] = numbers[..] else { panic!("four numbers: {bytes:?}") };
             Some(Stock { available, reserved, committed })
         }
         other => panic!("HGET: {other:?}"),
