@@ -5,6 +5,9 @@ CARGO ?= cargo
 DEMO_ARGS ?=
 # For `make conformance`: units of the suite; none means all.
 UNITS ?=
+# For `make bench`: rounds of each load, and more of what benches/harness/main.py --help lists.
+ROUNDS ?= 5
+BENCH_ARGS ?=
 # For `make engines`: directories that each hold a redis-server or a valkey-server; none: three wheels are taken.
 ENGINES ?=
 CARGO_DENY_VERSION := 0.20.2
@@ -12,10 +15,10 @@ CARGO_DENY_VERSION := 0.20.2
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance engines bench lint fmt docs deny server clients
+.PHONY: help demo test conformance engines bench bench-publish lint fmt docs deny server clients
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: server ## watch a flash sale run through the sidecar and a Redis of its own
 	$(CARGO) build --release
@@ -32,8 +35,11 @@ conformance: ## Redis's own test suite, directly and through the sidecar; UNITS=
 engines: server ## pass-through and differential tests against other engines, or those in ENGINES
 	tests/engines/run.sh $(ENGINES)
 
-bench: server ## all benchmarks
-	$(CARGO) bench
+bench: server ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look
+	CARGO="$(CARGO)" python3 benches/harness/main.py --rounds $(ROUNDS) $(BENCH_ARGS)
+
+bench-publish: ## what the last `make bench` found, into benches/results and the README
+	python3 benches/harness/main.py --publish
 
 lint: ## formatting, clippy and the documentation, warnings as errors
 	$(CARGO) fmt --check
