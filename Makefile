@@ -15,10 +15,11 @@ CARGO_DENY_VERSION := 0.20.2
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance engines bench bench-publish lint fmt docs deny server clients
+.PHONY: help demo test conformance engines bench bench-publish criterion instructions instructions-store \
+	recording lint fmt docs deny server clients valgrind
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: server ## watch a flash sale run through the sidecar and a Redis of its own
 	$(CARGO) build --release
@@ -37,6 +38,18 @@ engines: server ## pass-through and differential tests against other engines, or
 
 bench: server ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look
 	CARGO="$(CARGO)" python3 benches/harness/main.py --rounds $(ROUNDS) $(BENCH_ARGS)
+
+criterion: server ## wire path, whole worker, and redis-server's CPU by layout: what each part costs by itself
+	$(CARGO) bench --bench wire --bench session --bench script
+
+instructions: valgrind ## instructions for each request, counted by callgrind, against benches/instructions.toml
+	$(CARGO) bench --bench instructions
+
+instructions-store: valgrind ## what `make instructions` counts now, as what it compares with from now on
+	$(CARGO) bench --bench instructions -- --store
+
+recording: server ## the upstream's answers that instructions and session replay, asked anew of a real one
+	CARGO="$(CARGO)" bash benches/replay/record.sh
 
 bench-publish: ## what the last `make bench` found, into benches/results and the README
 	python3 benches/harness/main.py --publish
@@ -69,6 +82,14 @@ server:
 	  echo "Neither valkey-cli nor redis-cli is on PATH; installing redis-tools with apt-get"; \
 	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
 	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y redis-tools; }
+
+# Without it there is nothing to count, which only CI takes for a fault.
+valgrind:
+	@command -v valgrind >/dev/null || { \
+	  echo "valgrind is not on PATH; installing it with apt-get"; \
+	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y valgrind libc6-dbg; } \
+	  || [ -z "$${CI:-}" ]
 
 # Real clients of other languages, where the tests have them.
 clients:
