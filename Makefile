@@ -7,6 +7,8 @@ DEMO_ARGS ?=
 UNITS ?=
 # For `make bench`: rounds of each load, and more of what benches/harness/main.py --help lists.
 ROUNDS ?= 5
+# For `make soak`.
+SOAK_SECONDS ?= 600
 BENCH_ARGS ?=
 # For `make engines`: directories that each hold a redis-server or a valkey-server; none: three wheels are taken.
 ENGINES ?=
@@ -16,7 +18,7 @@ INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CA
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance engines bench bench-publish criterion instructions instructions-store \
-	recording lint fmt docs deny server clients valgrind
+	recording soak lint fmt docs deny server clients valgrind
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ instructions-store: valgrind ## what `make instructions` counts now, as what it 
 
 recording: server ## the upstream's answers that instructions and session replay, asked anew of a real one
 	CARGO="$(CARGO)" bash benches/replay/record.sh
+
+soak: server ## ten minutes of everything at full speed: memory, descriptors, errors, the account; SOAK_SECONDS=15 for less
+	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) bench --bench soak
 
 bench-publish: ## what the last `make bench` found, into benches/results and the README
 	python3 benches/harness/main.py --publish
