@@ -18,7 +18,7 @@ INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CA
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test conformance engines bench bench-publish criterion instructions instructions-store \
-	recording soak lint fmt docs deny server clients valgrind
+	recording soak lint fmt docs deny server clients valgrind python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ conformance: ## Redis's own test suite, directly and through the sidecar; UNITS=
 engines: server ## pass-through and differential tests against other engines, or those in ENGINES
 	tests/engines/run.sh $(ENGINES)
 
-bench: server ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look
+bench: server python ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look
 	CARGO="$(CARGO)" python3 benches/harness/main.py --rounds $(ROUNDS) $(BENCH_ARGS)
 
 criterion: server ## wire path, whole worker, and redis-server's CPU by layout: what each part costs by itself
@@ -56,7 +56,7 @@ recording: server ## the upstream's answers that instructions and session replay
 soak: server ## ten minutes of everything at full speed: memory, descriptors, errors, the account; SOAK_SECONDS=15 for less
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) bench --bench soak
 
-bench-publish: ## what the last `make bench` found, into benches/results and the README
+bench-publish: python ## what the last `make bench` found, into benches/results and the README
 	python3 benches/harness/main.py --publish
 
 lint: ## formatting, clippy and the documentation, warnings as errors
@@ -95,6 +95,12 @@ valgrind:
 	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo="sudo -n"; fi; \
 	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y valgrind libc6-dbg; } \
 	  || [ -z "$${CI:-}" ]
+
+python:
+	@command -v python3 >/dev/null || { \
+	  echo "python3 is not on PATH; installing it with apt-get"; \
+	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y python3; }
 
 # Real clients of other languages, where the tests have them.
 clients:
