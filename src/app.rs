@@ -155,7 +155,11 @@ impl Running {
     }
 }
 
-fn target(config: &Config, managed: Option<&Managed>) -> Result<Target, String> {
+/// Where a configuration's upstream is.
+///
+/// # Errors
+/// Where it is managed and is not there.
+pub fn target(config: &Config, managed: Option<&Managed>) -> Result<Target, String> {
     let (address, username, password, db) = match (&config.upstream.url, managed) {
         (UpstreamUrl::Server { address, username, password, db }, _) => {
             (address.clone(), username.clone(), password.clone(), *db)
@@ -190,7 +194,8 @@ fn on_round(readiness: &Arc<Readiness>, metrics: &Metrics) -> OnRound {
     })
 }
 
-fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: OnRound) -> WorkerParts {
+/// What a configuration's workers are made of; `on_round` hears of the reaper's rounds.
+pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: OnRound) -> WorkerParts {
     let inventory = &config.inventory;
     let test_clock = std::env::var(TEST_CLOCK_KEY).ok();
     if let Some(key) = &test_clock {

@@ -162,7 +162,11 @@ async fn quiet(context: &SessionContext, sessions: &Sessions) {
     }
 }
 
-fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
+/// What the sessions of a worker share, its links and its batcher among it. To be called on the worker's runtime.
+///
+/// # Errors
+/// Where the target cannot be expressed.
+pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
     let scratch = new_scratch();
     let target = Rc::new(parts.target);
     let manager =
