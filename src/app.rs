@@ -6,6 +6,7 @@ use crate::config::{Config, UpstreamUrl};
 use crate::error::Kind;
 use crate::inventory::batcher::BatcherLimits;
 use crate::inventory::reaper::ReaperSettings;
+use crate::inventory::sold_out::SoldOut;
 use crate::inventory::{keys, script};
 use crate::listener::{Listeners, WorkerDoor};
 use crate::metrics::Metrics;
@@ -236,6 +237,7 @@ pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round
             output_stall: Duration::from_millis(config.session.output_stall_ms),
         },
         marks: Arc::default(),
+        sold_out: Arc::new(SoldOut::new(Duration::from_millis(inventory.sold_out_cache_ms), inventory.cells)),
         metrics: metrics.clone(),
         operations: metrics.operations(&inventory.namespace),
         clients: Arc::default(),

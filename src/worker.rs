@@ -4,6 +4,7 @@
 use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts};
 use crate::inventory::marks::Marks;
 use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
+use crate::inventory::sold_out::SoldOut;
 use crate::listener::{Accepted, ClientGuard};
 use crate::metrics::{Metrics, OperationMetrics};
 use crate::resp::ReplyQueue;
@@ -59,6 +60,8 @@ pub struct WorkerParts {
     pub session: SessionSettings,
     /// The copy of the protected SKUs.
     pub marks: Arc<Marks>,
+    /// What is known to be sold out.
+    pub sold_out: Arc<SoldOut>,
     /// Figures.
     pub metrics: Metrics,
     /// Figures of the namespace.
@@ -185,6 +188,7 @@ pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
         cells: parts.tenant.cells,
         limits: parts.batcher,
         marks: parts.marks,
+        sold_out: parts.sold_out,
         metrics: parts.metrics.clone(),
         operations: parts.operations,
         pause: {

@@ -149,6 +149,8 @@ tables! {
         queue_ops_max: usize = 65_536, in 1..=16_777_216;
         /// Operations of one client in the batcher at once; above it no further request of that client is read.
         client_ops_max: usize = 256, in 1..=65_536;
+        /// For how long a refusal for lack of stock answers for the same or more of the SKU, in milliseconds; 0: not at all.
+        sold_out_cache_ms: u64 = 0, in 0..=60_000;
         /// How often overdue reservations that nobody touches are looked for, in milliseconds.
         reap_interval_ms: u64 = 500, in 10..=1_000;
         /// Overdue reservations taken back by one call of the reaper.

@@ -16,8 +16,9 @@ use super::keys::{self, CellKeys};
 use super::marks::Marks;
 use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
+use super::sold_out::SoldOut;
 use crate::error::Kind;
-use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, OperationMetrics, Status};
+use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Operation, OperationMetrics, Status};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::pool::{Fitting, Pool};
@@ -93,8 +94,13 @@ pub struct Batcher {
     cell_keys: Vec<CellKeys>,
     mint: Mint,
     marks: Arc<Marks>,
+    sold_out: Arc<SoldOut>,
     metrics: Metrics,
     operations: OperationMetrics,
+    /// Where replies are written.
+    scratch: RefCell<BytesMut>,
+    /// The time at which what is submitted now was, as long as the dispatcher has not run.
+    submitted: Cell<Option<Instant>>,
     state: RefCell<State>,
     /// Sendings so far.
     calls: Cell<u64>,
@@ -120,6 +126,8 @@ pub struct BatcherParts {
     pub limits: BatcherLimits,
     /// The copy of the protected SKUs.
     pub marks: Arc<Marks>,
+    /// What is known to be sold out.
+    pub sold_out: Arc<SoldOut>,
     /// Figures.
     pub metrics: Metrics,
     /// Figures of the namespace.
@@ -143,6 +151,9 @@ impl Batcher {
             limits: parts.limits,
             mint: Mint::default(),
             marks: parts.marks,
+            sold_out: parts.sold_out,
+            scratch: RefCell::default(),
+            submitted: Cell::new(None),
             metrics: parts.metrics,
             operations: parts.operations,
             state: RefCell::new(State { queue: VecDeque::new(), in_flight: 0, next_batch: 0 }),
@@ -176,10 +187,21 @@ impl Batcher {
 
     /// A client's request; its reply goes to the ticket.
     pub fn submit_one(&self, operation: ScriptOperation, ticket: Ticket, proto: Proto) {
-        let (queued, client) = (Instant::now(), Rc::clone(ticket.queue()));
+        let client = Rc::clone(ticket.queue());
+        // Behind an operation of its own in flight the client must see what that one did.
+        if let Work::Reserve { sku, quantity, .. } = &operation.work
+            && client.waiting() == 1
+            && let Some(refused) = self.sold_out.refusal(operation.cell, sku, i64::from(*quantity))
+        {
+            let outcome = Outcome::Insufficient(refused);
+            self.operations.record(operation.operation, outcome.status(), Duration::ZERO, 1);
+            return self.reply(ticket, proto, &outcome);
+        }
         if self.state.borrow().queue.len() >= self.limits.queue_ops_max {
             return self.refuse_unqueued(&[operation], ticket, proto);
         }
+        let queued = self.submitted.get().unwrap_or_else(Instant::now);
+        self.submitted.set(Some(queued));
         self.enqueue(operation, Owner::Client(ticket, proto), Some(client), queued);
     }
 
@@ -188,7 +210,7 @@ impl Batcher {
         if let Some(operation) = operations.first() {
             self.operations.record(operation.operation, outcome.status(), Duration::ZERO, 1);
         }
-        reply(ticket, proto, &outcome);
+        self.reply(ticket, proto, &outcome);
     }
 
     /// The same, in as many parts as there are cells.
@@ -333,12 +355,38 @@ impl Batcher {
         }
     }
 
+    fn reply(&self, ticket: Ticket, proto: Proto, outcome: &Outcome) {
+        let mut out = self.scratch.borrow_mut();
+        out.clear();
+        outcome.write(&mut out, proto);
+        ticket.complete(&out);
+    }
+
+    /// May have given stock back, whatever became of it.
+    fn note_given_back(&self, operation: &ScriptOperation) {
+        let gives = match &operation.work {
+            Work::Reserve { .. } | Work::Commit(..) => false,
+            Work::RollBack(_) => true,
+            Work::Script(args, _) => matches!(args.letter(), b'B' | b'T' | b'A' | b'E' | b'X'),
+        };
+        if gives {
+            self.sold_out.gave(operation.cell);
+        }
+    }
+
     /// `joined`: it was part of a batch.
     fn finish(&self, job: Job, outcome: Outcome, joined: bool) {
+        let mut tally = Tally::default();
+        self.finish_counted(job, outcome, joined, &mut tally);
+        tally.record(&self.operations);
+    }
+
+    fn finish_counted(&self, job: Job, outcome: Outcome, joined: bool, tally: &mut Tally) {
         if joined && let Some(client) = &job.client {
             client.leave_batch();
         }
         self.note(&job.operation, &outcome);
+        self.note_given_back(&job.operation);
         let status = outcome.status();
         match status {
             Status::Uncertain => self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Uncertain),
@@ -347,10 +395,10 @@ impl Batcher {
             _ => {}
         }
         if !matches!(job.owner, Owner::Internal(_)) {
-            self.operations.record(job.operation.operation, status, job.queued.elapsed(), 1);
+            tally.add(&self.operations, job.operation.operation, status, job.queued);
         }
         match job.owner {
-            Owner::Client(ticket, proto) => reply(ticket, proto, &outcome),
+            Owner::Client(ticket, proto) => self.reply(ticket, proto, &outcome),
             Owner::Internal(sender) => {
                 let _ = sender.send(outcome);
             }
@@ -362,21 +410,41 @@ impl Batcher {
                     && let Some((ticket, proto)) = join.client.take()
                 {
                     let parts = join.parts.borrow_mut().drain(..).flatten().collect();
-                    reply(ticket, proto, &Outcome::merge(parts));
+                    self.reply(ticket, proto, &Outcome::merge(parts));
                 }
             }
         }
     }
 }
 
-fn reply(ticket: Ticket, proto: Proto, outcome: &Outcome) {
-    let mut out = BytesMut::with_capacity(64);
-    outcome.write(&mut out, proto);
-    ticket.complete(&out);
+/// Operations that ended alike, one after the other; a batch's mostly do.
+#[derive(Default)]
+struct Tally {
+    run: Option<(Operation, Status, Instant)>,
+    count: u64,
+}
+
+impl Tally {
+    fn add(&mut self, metrics: &OperationMetrics, operation: Operation, status: Status, queued: Instant) {
+        let run = Some((operation, status, queued));
+        if self.run != run {
+            self.record(metrics);
+            self.run = run;
+        }
+        self.count += 1;
+    }
+
+    fn record(&mut self, metrics: &OperationMetrics) {
+        if let Some((operation, status, queued)) = self.run.take() {
+            metrics.record(operation, status, queued.elapsed(), self.count);
+        }
+        self.count = 0;
+    }
 }
 
 async fn dispatch(batcher: Rc<Batcher>) {
     loop {
+        batcher.submitted.set(None);
         while let Some(batch) = batcher.take_batch() {
             batcher.metrics.batch_operations.record(batch.len() as f64);
             tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch));

@@ -19,4 +19,5 @@ pub mod operation;
 pub mod reaper;
 pub mod reply;
 pub mod script;
+pub mod sold_out;
 pub mod syntax;

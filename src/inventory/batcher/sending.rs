@@ -1,11 +1,11 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
 use super::call::{Answer, Call};
-use super::{Batcher, Job, SETTLE_MAX};
+use super::{Batcher, Job, SETTLE_MAX, Tally};
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::id::{Token, token};
 use crate::inventory::operation::Work;
-use crate::inventory::reply::{Outcome, Refusal};
+use crate::inventory::reply::{Insufficient, Outcome, Refusal};
 use crate::metrics::{ErrorKind, ErrorOrigin, Status};
 use crate::upstream::pool::{Manager, PoolConnection};
 use bb8_redis::bb8::{PooledConnection, RunError};
@@ -166,6 +166,7 @@ async fn attempt(
     }
     sending.attempt += 1;
     let calls = batcher.calls(&mut jobs);
+    let gives: Vec<u64> = calls.iter().map(|call| batcher.sold_out.gives(call.cell)).collect();
     let pipeline = batcher.pipeline(&jobs, &calls, sending, connection.sha());
     // Half of the deadline: a connection that is half open must leave time for another.
     let patience = earliest.min(Instant::now() + batcher.limits.deadline / 2);
@@ -201,9 +202,9 @@ async fn attempt(
     let mut again: Vec<(usize, Job)> = Vec::new();
     let (mut pause, mut load) = (None, false);
     let mut slots: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
-    for (call, reply) in calls.iter().zip(replies) {
+    for ((call, reply), gives) in calls.iter().zip(replies).zip(gives) {
         match reply {
-            Ok(value) => again.extend(answer_call(batcher, call, &mut slots, &value)),
+            Ok(value) => again.extend(answer_call(batcher, call, &mut slots, &value, (sent, gives))),
             Err(error) if error.detail.starts_with("NOSCRIPT") => {
                 load = true;
                 again.extend(call.take(&mut slots));
@@ -246,7 +247,13 @@ pub(super) fn settled(value: &Value) -> Option<(i64, u64, &[Value])> {
 }
 
 /// Gives a call's answers out. Returns the operations that it did not come to.
-fn answer_call(batcher: &Batcher, call: &Call, slots: &mut [Option<Job>], value: &Value) -> Vec<(usize, Job)> {
+fn answer_call(
+    batcher: &Batcher,
+    call: &Call,
+    slots: &mut [Option<Job>],
+    value: &Value,
+    asked: (Instant, u64),
+) -> Vec<(usize, Job)> {
     let Some((now, expired, results)) = settled(value).filter(|(_, _, results)| results.len() <= call.len()) else {
         if *value == Value::Int(0) {
             // A later sending was here before this one: then this one is not the last, and what became of it is not known.
@@ -260,8 +267,13 @@ fn answer_call(batcher: &Batcher, call: &Call, slots: &mut [Option<Job>], value:
         return Vec::new();
     };
     batcher.mint.observe(now);
-    batcher.operations.reservations_expired.increment(expired);
-    let (mut again, mut answers) = (Vec::new(), Vec::new());
+    if expired > 0 {
+        batcher.operations.reservations_expired.increment(expired);
+        batcher.sold_out.gave(call.cell);
+    }
+    let (mut again, mut answers, mut tally) = (Vec::new(), Vec::new(), Tally::default());
+    // The last refusal of a SKU says for which others it answers.
+    let mut refused: Option<(Box<[u8]>, Insufficient)> = None;
     for (index, members) in call.members().enumerate() {
         let Some(result) = results.get(index) else {
             for &member in members {
@@ -277,10 +289,19 @@ fn answer_call(batcher: &Batcher, call: &Call, slots: &mut [Option<Job>], value:
                 // The upstream's clock went ahead of what its last answer told.
                 Answer::Outcome(Outcome::Stale) if !job.unknown => again.push((position, not_executed(job))),
                 Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
-                Answer::Outcome(outcome) => batcher.finish(job, outcome, true),
+                Answer::Outcome(outcome) => {
+                    if let (Outcome::Insufficient(now), Work::Reserve { sku, .. }) = (&outcome, &job.operation.work)
+                        && refused.as_ref().is_none_or(|(known, was)| known != sku || was.available != now.available)
+                    {
+                        batcher.sold_out.learn(call.cell, sku, now, asked.0, asked.1);
+                        refused = Some((sku.clone(), *now));
+                    }
+                    batcher.finish_counted(job, outcome, true, &mut tally);
+                }
             }
         }
     }
+    tally.record(&batcher.operations);
     again
 }
 

@@ -69,6 +69,7 @@ impl Batcher {
         };
         if let [Some(job)] = jobs {
             self.note(&job.operation, &outcome);
+            self.note_given_back(&job.operation);
             self.operations.record(job.operation.operation, outcome.status(), job.queued.elapsed(), 1);
         }
         Ok(outcome)
