@@ -9,7 +9,6 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use inventory_sentinel::command::{Args, CommandTable, route};
 use inventory_sentinel::inventory::commands::{Context, parse};
-use inventory_sentinel::inventory::id::Mint;
 use inventory_sentinel::resp::{ReplyQueue, ReplyScanner, RequestLimits, RequestScanner};
 use inventory_sentinel::tenant::Tenant;
 use std::hint::black_box;
@@ -42,13 +41,10 @@ fn wire(criterion: &mut Criterion) {
     });
 
     let tenant = Tenant::from_config(&inventory_sentinel::config::Config::default());
-    let mint = Mint::default();
     assert!(scanner.scan(RESERVE).is_ok());
     let ranges = scanner.args().to_vec();
     criterion.bench_function("read a reserve and encode its operation", |bench| {
-        bench.iter(|| {
-            parse(&Args::new(black_box(RESERVE), &ranges), &Context { tenant: &tenant, mint: &mint }).1.is_ok()
-        });
+        bench.iter(|| parse(&Args::new(black_box(RESERVE), &ranges), &Context { tenant: &tenant }).1.is_ok());
     });
 }
 
