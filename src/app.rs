@@ -256,8 +256,7 @@ pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round
 
 /// An upstream that can never serve (credentials, version, cells) fails the start; one that is not there does not.
 async fn first_look(parts: &WorkerParts) -> Result<(), String> {
-    let manager = Manager::new(&parts.target, parts.fitting.clone(), &parts.knowledge, &parts.metrics)
-        .map_err(|error| error.to_string())?;
+    let manager = Manager::new(&parts.target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
     match tokio::time::timeout(FIRST_LOOK, manager.connect()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) if error.is_fatal() => {

@@ -172,8 +172,7 @@ async fn quiet(context: &SessionContext, sessions: &Sessions) {
 pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
     let scratch = new_scratch();
     let target = Rc::new(parts.target);
-    let manager =
-        Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics).map_err(io::Error::other)?;
+    let manager = Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
     let pool = manager.into_pool(parts.pool_size, parts.batcher.deadline);
     if parts.reaper.is_some() {
         let (knowledge, clients) = (Arc::clone(&parts.knowledge), Arc::clone(&parts.clients));

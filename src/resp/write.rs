@@ -36,6 +36,34 @@ pub fn bulk(out: &mut BytesMut, data: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+/// A request whose arguments are not counted before they are written.
+#[derive(Default)]
+pub struct RequestWriter {
+    args: usize,
+    body: BytesMut,
+}
+
+impl RequestWriter {
+    /// One more argument.
+    pub fn arg(&mut self, arg: &[u8]) -> &mut Self {
+        self.args += 1;
+        bulk(&mut self.body, arg);
+        self
+    }
+
+    /// One more, a number.
+    pub fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.arg(itoa::Buffer::new().format(number).as_bytes())
+    }
+
+    /// Appends the request.
+    pub fn finish(&self, out: &mut BytesMut) {
+        out.reserve(self.body.len() + HEADER_BYTES);
+        header(out, b'*', self.args);
+        out.extend_from_slice(&self.body);
+    }
+}
+
 /// `$n`: the beginning of a bulk string, whose data and line's end the caller writes.
 pub fn bulk_header(out: &mut BytesMut, len: usize) {
     out.reserve(len + HEADER_BYTES + 2);

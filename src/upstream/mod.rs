@@ -14,3 +14,4 @@ pub mod managed;
 pub mod pool;
 pub mod stream;
 pub mod target;
+pub mod wire;

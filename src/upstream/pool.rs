@@ -4,17 +4,12 @@
 use super::engine::{Engine, command_table};
 use super::knowledge::Knowledge;
 use super::target::Target;
-use crate::config::Address;
+use super::wire::{Reply, Wire};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, Metrics};
 use bb8_redis::bb8::{self, ErrorSink, ManageConnection};
-use bb8_redis::redis::aio::{MultiplexedConnection, SendError};
-use bb8_redis::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind,
-    RedisConnectionInfo, RedisError, Value, cmd,
-};
+use bb8_redis::redis::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A connection older than this is replaced when it is free: addresses change, and a balancer's do silently.
@@ -35,7 +30,6 @@ pub struct Fitting {
 
 /// Makes connections; see the module.
 pub struct Manager {
-    client: Client,
     target: Target,
     fitting: Fitting,
     knowledge: Arc<Knowledge>,
@@ -44,11 +38,10 @@ pub struct Manager {
 
 /// A pooled connection: scripts are loaded, and it knows whether it may be used again.
 pub struct PoolConnection {
-    connection: MultiplexedConnection,
+    wire: Wire,
     sha: String,
     script: Arc<str>,
     broken: bool,
-    closed: Arc<AtomicBool>,
     knowledge: Arc<Knowledge>,
     metrics: Metrics,
 }
@@ -56,49 +49,11 @@ pub struct PoolConnection {
 /// The pool of one worker.
 pub type Pool = bb8::Pool<Manager>;
 
-/// An error of the redis crate by its word: the crate has one kind for OOM, MISCONF, NOREPLICAS and BUSY.
-#[must_use]
-pub fn classify(error: &RedisError) -> UpstreamError {
-    match error.code() {
-        Some(code) if !error.is_io_error() => {
-            UpstreamError::from_reply(&format!("{code} {}", error.detail().unwrap_or_default()))
-        }
-        _ if error.kind() == bb8_redis::redis::ErrorKind::AuthenticationFailed => {
-            let said = error.detail().map_or_else(String::new, |detail| format!(" ({detail})"));
-            UpstreamError::new(Kind::Auth, format!("it refuses the user name or the password of upstream.url{said}"))
-        }
-        _ if error.is_timeout() => UpstreamError::new(Kind::Timeout, error.to_string()),
-        _ => UpstreamError::new(Kind::Io, error.to_string()),
-    }
-}
-
 impl Manager {
-    /// # Errors
-    /// Where the target cannot be expressed to the redis crate.
-    pub fn new(
-        target: &Target,
-        fitting: Fitting,
-        knowledge: &Arc<Knowledge>,
-        metrics: &Metrics,
-    ) -> Result<Self, UpstreamError> {
-        let address = match &target.address {
-            Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
-            Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
-        };
-        // RESP3, for only there the crate tells of a connection that is lost while nobody uses it.
-        let mut settings = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_db(i64::from(target.db))
-            .set_skip_set_lib_name();
-        if let Some(username) = &target.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &target.password {
-            settings = settings.set_password(password.expose());
-        }
-        let info = address.into_connection_info().map_err(|error| classify(&error))?.set_redis_settings(settings);
-        let client = Client::open(info).map_err(|error| classify(&error))?;
-        Ok(Self { client, target: target.clone(), fitting, knowledge: Arc::clone(knowledge), metrics: metrics.clone() })
+    /// Makes connections to this target.
+    #[must_use]
+    pub fn new(target: &Target, fitting: Fitting, knowledge: &Arc<Knowledge>, metrics: &Metrics) -> Self {
+        Self { target: target.clone(), fitting, knowledge: Arc::clone(knowledge), metrics: metrics.clone() }
     }
 
     /// A pool of at most `size` connections, each made when it is first needed.
@@ -118,43 +73,33 @@ impl Manager {
     }
 
     async fn make(&self) -> Result<PoolConnection, UpstreamError> {
-        let closed = Arc::new(AtomicBool::new(false));
-        let on_push = {
-            let closed = Arc::clone(&closed);
-            move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    closed.store(true, Ordering::Relaxed);
-                }
-                Ok::<_, SendError>(())
+        let refused = |error: UpstreamError| {
+            if error.is_noauth() && self.target.password.is_none() {
+                let detail = format!("{} wants a password, and upstream.url has none", self.target.address);
+                return UpstreamError::new(Kind::NoPassword, detail);
             }
+            error
         };
-        let config = AsyncConnectionConfig::new()
-            .set_push_sender(on_push)
-            .set_connection_timeout(Some(self.target.connect_timeout))
-            .set_response_timeout(None);
-        let mut connection =
-            self.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| {
-                let error = classify(&error);
-                if error.is_noauth() && self.target.password.is_none() {
-                    let detail = format!("{} wants a password, and upstream.url has none", self.target.address);
-                    return UpstreamError::new(Kind::NoPassword, detail);
-                }
-                let kind =
-                    if error.kind == Kind::Io || error.kind == Kind::Timeout { Kind::Connect } else { error.kind };
-                UpstreamError::new(kind, format!("{}: {}", self.target.address, error.detail))
-            })?;
-        let info: String =
-            cmd("INFO").arg("server").query_async(&mut connection).await.map_err(|error| classify(&error))?;
+        let mut wire = Wire::connect(&self.target).await.map_err(|error| match error.kind {
+            Kind::Io | Kind::Timeout => {
+                UpstreamError::new(Kind::Connect, format!("{}: {}", self.target.address, error.detail))
+            }
+            Kind::Connect => error,
+            kind => UpstreamError::new(kind, format!("{}: {}", self.target.address, error.detail)),
+        })?;
+        let info = match wire.ask(&[b"INFO", b"server"]).await.map_err(refused)? {
+            Value::BulkString(info) => String::from_utf8_lossy(&info).into_owned(),
+            _ => String::new(),
+        };
         let engine = Engine::from_info(&info)?;
-        self.check_cells(&mut connection).await?;
+        self.check_cells(&mut wire).await?;
         let script =
             if engine.reads_script_flags() { &self.fitting.script_with_flags } else { &self.fitting.script_plain };
         let mut made = PoolConnection {
-            connection,
+            wire,
             sha: String::new(),
             script: Arc::clone(script),
             broken: false,
-            closed,
             knowledge: Arc::clone(&self.knowledge),
             metrics: self.metrics.clone(),
         };
@@ -175,23 +120,15 @@ impl Manager {
     }
 
     /// A namespace keeps the number of cells it was begun with: with another one SKUs would be looked for elsewhere.
-    async fn check_cells(&self, connection: &mut MultiplexedConnection) -> Result<(), UpstreamError> {
+    async fn check_cells(&self, wire: &mut Wire) -> Result<(), UpstreamError> {
         let key = &self.fitting.meta_key;
-        let known: Option<u16> =
-            cmd("HGET").arg(key).arg("cells").query_async(connection).await.map_err(|error| classify(&error))?;
-        let known = match known {
-            Some(known) => known,
-            None => {
-                let () = cmd("HSETNX")
-                    .arg(key)
-                    .arg("cells")
-                    .arg(self.fitting.cells)
-                    .query_async(connection)
-                    .await
-                    .map_err(|error| classify(&error))?;
-                cmd("HGET").arg(key).arg("cells").query_async(connection).await.map_err(|error| classify(&error))?
-            }
-        };
+        let mut known = cells_in(&wire.ask(&[b"HGET", key.as_bytes(), b"cells"]).await?);
+        if known.is_none() {
+            let cells = self.fitting.cells.to_string();
+            wire.ask(&[b"HSETNX", key.as_bytes(), b"cells", cells.as_bytes()]).await?;
+            known = cells_in(&wire.ask(&[b"HGET", key.as_bytes(), b"cells"]).await?);
+        }
+        let known = known.unwrap_or(0);
         if known != self.fitting.cells {
             return Err(UpstreamError::new(
                 Kind::Unfit,
@@ -220,7 +157,7 @@ impl ManageConnection for Manager {
     }
 
     async fn is_valid(&self, connection: &mut PoolConnection) -> Result<(), UpstreamError> {
-        cmd("PING").query_async(&mut connection.connection).await.map_err(|error| classify(&error))
+        connection.wire.ask(&[b"PING"]).await.map(drop)
     }
 
     fn has_broken(&self, connection: &mut PoolConnection) -> bool {
@@ -238,7 +175,7 @@ impl PoolConnection {
     /// The upstream closed it, or the network did.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.wire.is_closed()
     }
 
     /// It must not be used again: what was sent on it may still be answered, and the answer would be taken for another's.
@@ -251,12 +188,10 @@ impl PoolConnection {
     /// # Errors
     /// The upstream's refusal, or a lost connection.
     pub async fn load_script(&mut self) -> Result<(), UpstreamError> {
-        self.sha = cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(self.script.as_bytes())
-            .query_async(&mut self.connection)
-            .await
-            .map_err(|error| classify(&error))?;
+        match self.wire.ask(&[b"SCRIPT", b"LOAD", self.script.as_bytes()]).await? {
+            Value::BulkString(sha) => self.sha = String::from_utf8_lossy(&sha).into_owned(),
+            _ => return Err(UpstreamError::new(Kind::Reply, "SCRIPT LOAD was not answered by a hash")),
+        }
         Ok(())
     }
 
@@ -269,33 +204,28 @@ impl PoolConnection {
     /// Dropped before it is done the connection must be given up.
     pub async fn ask_commands(&mut self) -> Result<(), UpstreamError> {
         self.knowledge.asking();
-        let reply: Value = cmd("COMMAND").query_async(&mut self.connection).await.map_err(|error| classify(&error))?;
+        let reply = self.wire.ask(&[b"COMMAND"]).await?;
         self.knowledge.learn(command_table(&reply));
         Ok(())
     }
 
-    /// Sends all and waits for all replies, one for each command.
+    /// Sends all and waits for so many replies, one for each request.
     ///
     /// # Errors
     /// A lost connection; it must be given up then. An error reply is a value.
     ///
     /// # Cancel safety
     /// Dropped before it is done the connection must be given up.
-    pub async fn send(&mut self, pipeline: &Pipeline) -> Result<Vec<Result<Value, UpstreamError>>, UpstreamError> {
-        let replies = self
-            .connection
-            .send_packed_commands(pipeline, 0, pipeline.len())
-            .await
-            .map_err(|error| classify(&error))?;
-        Ok(replies
-            .into_iter()
-            .map(|reply| match reply {
-                Value::ServerError(error) => {
-                    Err(UpstreamError::from_reply(&format!("{} {}", error.code(), error.details().unwrap_or_default())))
-                }
-                value => Ok(value),
-            })
-            .collect())
+    pub async fn send(&mut self, requests: &[u8], count: usize) -> Result<Vec<Reply>, UpstreamError> {
+        self.wire.exchange(requests, count).await
+    }
+}
+
+/// The number of cells that the upstream remembers; None: none.
+fn cells_in(reply: &Value) -> Option<u16> {
+    match reply {
+        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
     }
 }
 

@@ -47,6 +47,17 @@ impl Stream {
         }
     }
 
+    /// There is something to read, if only its end.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        let mut byte = [0];
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+            Self::Unix(stream) => stream.try_read(&mut byte),
+        };
+        !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Sets what every TCP connection here has: no delay, keepalive.
     ///
     /// # Errors

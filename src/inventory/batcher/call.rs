@@ -6,7 +6,8 @@ use crate::inventory::id::{LotId, Mint, Minted, minted_ms};
 use crate::inventory::operation::{Work, int, refused, text};
 use crate::inventory::reply::{Insufficient, Outcome, Refusal};
 use crate::metrics::Status;
-use bb8_redis::redis::{Cmd, Value};
+use crate::resp::write::RequestWriter;
+use bb8_redis::redis::Value;
 
 /// A lot's places are two bytes.
 const GROUP_MAX: usize = u16::MAX as usize;
@@ -125,9 +126,9 @@ impl Call {
     }
 
     /// Appends the operations in the script's words (lua/ops).
-    pub(super) fn write(&self, jobs: &[Job], cmd: &mut Cmd) {
+    pub(super) fn write(&self, jobs: &[Job], request: &mut RequestWriter) {
         for group in &self.groups {
-            group.write(jobs, cmd);
+            group.write(jobs, request);
         }
     }
 
@@ -201,7 +202,7 @@ impl Call {
 }
 
 impl Group {
-    fn write(&self, jobs: &[Job], cmd: &mut Cmd) {
+    fn write(&self, jobs: &[Job], request: &mut RequestWriter) {
         let works = || self.members.iter().map(|&position| &jobs[position].operation.work);
         match (self.kind, &jobs[self.members[0]].operation.work) {
             (Kind::Reserve(lot, _), Work::Reserve { sku, ttl_ms, .. }) => {
@@ -211,7 +212,7 @@ impl Group {
                         runs.push(minted.place, *quantity);
                     }
                 }
-                cmd.arg(b"r").arg(&lot[..]).arg(&sku[..]).arg(*ttl_ms).arg(minted_ms(&lot)).arg(runs.finish());
+                request.arg(b"r").arg(&lot).arg(sku).number(*ttl_ms).number(minted_ms(&lot)).arg(&runs.finish());
             }
             (Kind::Commit(lot), _) => {
                 let mut list = Vec::with_capacity(self.members.len() * 13);
@@ -221,7 +222,7 @@ impl Group {
                         list.extend_from_slice(token);
                     }
                 }
-                cmd.arg(b"c").arg(&lot[..]).arg(list);
+                request.arg(b"c").arg(&lot).arg(&list);
             }
             (Kind::RollBack(lot), _) => {
                 let mut list = Vec::with_capacity(self.members.len() * 2);
@@ -230,12 +231,12 @@ impl Group {
                         list.extend_from_slice(&minted.place.to_be_bytes());
                     }
                 }
-                cmd.arg(b"b").arg(&lot[..]).arg(list);
+                request.arg(b"b").arg(&lot).arg(&list);
             }
             (Kind::Alone | Kind::Reserve(..), work) => {
                 if let Work::Script(args, _) = work {
                     args.iter().for_each(|arg| {
-                        cmd.arg(arg);
+                        request.arg(arg);
                     });
                 }
             }

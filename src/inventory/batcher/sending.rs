@@ -7,9 +7,11 @@ use crate::inventory::id::{Token, token};
 use crate::inventory::operation::Work;
 use crate::inventory::reply::{Insufficient, Outcome, Refusal};
 use crate::metrics::{ErrorKind, ErrorOrigin, Status};
+use crate::resp::write::RequestWriter;
 use crate::upstream::pool::{Manager, PoolConnection};
 use bb8_redis::bb8::{PooledConnection, RunError};
-use bb8_redis::redis::{Cmd, Pipeline, Value, cmd};
+use bb8_redis::redis::Value;
+use bytes::BytesMut;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -48,27 +50,27 @@ impl Batcher {
     }
 
     /// Appends all that a call is told but the script.
-    pub(super) fn write_call(&self, cmd: &mut Cmd, call: &Call, jobs: &[Job], head: &Head) {
+    pub(super) fn write_call(&self, request: &mut RequestWriter, call: &Call, jobs: &[Job], head: &Head) {
         let keys = &self.cell_keys[call.cell as usize];
-        cmd.arg(keys.len());
+        request.number(keys.len());
         for key in keys {
-            cmd.arg(key);
+            request.arg(key.as_bytes());
         }
-        cmd.arg(self.limits.remember_ms).arg(OPS_MEMORY.as_millis() as u64).arg(head.settle_max);
-        cmd.arg(&head.batch[..]).arg(head.attempt).arg(call.letters(jobs));
-        call.write(jobs, cmd);
+        request.number(self.limits.remember_ms).number(OPS_MEMORY.as_millis() as u64).number(head.settle_max);
+        request.arg(&head.batch).number(head.attempt).arg(&call.letters(jobs));
+        call.write(jobs, request);
     }
 
-    fn pipeline(&self, jobs: &[Job], calls: &[Call], sending: &Sending, sha: &str) -> Pipeline {
+    fn requests(&self, jobs: &[Job], calls: &[Call], sending: &Sending, sha: &str) -> BytesMut {
         let head = Head { settle_max: SETTLE_MAX, batch: sending.batch, attempt: sending.attempt };
-        let mut pipeline = Pipeline::with_capacity(calls.len());
+        let mut out = BytesMut::new();
         for call in calls {
-            let mut evalsha = cmd("EVALSHA");
-            evalsha.arg(sha);
+            let mut evalsha = RequestWriter::default();
+            evalsha.arg(b"EVALSHA").arg(sha.as_bytes());
             self.write_call(&mut evalsha, call, jobs, &head);
-            pipeline.add_command(evalsha);
+            evalsha.finish(&mut out);
         }
-        pipeline
+        out
     }
 }
 
@@ -167,12 +169,12 @@ async fn attempt(
     sending.attempt += 1;
     let calls = batcher.calls(&mut jobs);
     let gives: Vec<u64> = calls.iter().map(|call| batcher.sold_out.gives(call.cell)).collect();
-    let pipeline = batcher.pipeline(&jobs, &calls, sending, connection.sha());
+    let requests = batcher.requests(&jobs, &calls, sending, connection.sha());
     // Half of the deadline: a connection that is half open must leave time for another.
     let patience = earliest.min(Instant::now() + batcher.limits.deadline / 2);
     let sent = Instant::now();
     // Given up before it is awaited: were this dropped, nobody could use the connection again.
-    let answer = timeout_at(patience, connection.send(&pipeline)).await;
+    let answer = timeout_at(patience, connection.send(&requests, calls.len())).await;
     let replies = match answer {
         Ok(Ok(replies)) if replies.len() == calls.len() => replies,
         other => {

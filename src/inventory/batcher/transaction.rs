@@ -9,8 +9,9 @@ use crate::inventory::id::token;
 use crate::inventory::operation::ScriptOperation;
 use crate::inventory::reply::{Outcome, Refusal};
 use crate::metrics::Status;
+use crate::resp::write::RequestWriter;
 use crate::upstream::engine::Engine;
-use bb8_redis::redis::{Value, cmd, parse_redis_value};
+use bb8_redis::redis::{Value, parse_redis_value};
 use bytes::BytesMut;
 use tokio::time::Instant;
 
@@ -34,11 +35,13 @@ impl Batcher {
             [Job { operation, owner: Owner::Transaction, client: None, queued: now, deadline: now, unknown: false }];
         let mut calls = self.calls(&mut jobs);
         let call = calls.swap_remove(0);
-        let mut eval = cmd("EVAL");
-        eval.arg(script.as_bytes());
+        let mut eval = RequestWriter::default();
+        eval.arg(b"EVAL").arg(script.as_bytes());
         self.write_call(&mut eval, &call, &jobs, &Head { settle_max: SETTLE_ALL, batch: token(), attempt: 1 });
         let [job] = jobs;
-        (BytesMut::from(eval.get_packed_command().as_slice()), Queued { call, job })
+        let mut out = BytesMut::new();
+        eval.finish(&mut out);
+        (out, Queued { call, job })
     }
 
     /// What the script's reply inside EXEC's means. `Err`: the upstream refused the script, nothing of it took effect, and these
