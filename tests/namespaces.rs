@@ -111,3 +111,19 @@ fn protection_is_told_right_after_the_upstream_lost_its_data() {
         (one.call("INV.ISPROTECTED x y a b") == Reply::Array([0, 0, 1, 1].map(Reply::Int).to_vec())).then_some(())
     });
 }
+
+#[test]
+fn a_sidecar_that_nobody_asks_for_an_inventory_leaves_nothing_upstream() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["inventory.cells=4"]);
+    let mut conn = sidecar.conn();
+    conn.call("INV.STOCK tee");
+    conn.call("INV.RESERVE tee 1").expect_error("UNKNOWNSKU");
+    assert_eq!(conn.call("DBSIZE"), Reply::Int(0));
+    conn.call("INV.SETSTOCK tee 1").expect_ok();
+    assert_eq!(redis.conn().call("HGET inv1:{default/0}:meta cells"), Reply::bulk("4"));
+    // Also after all was taken away.
+    conn.call("FLUSHALL").expect_ok();
+    conn.call("INV.ADDSTOCK tee 1").int();
+    assert_eq!(redis.conn().call("HGET inv1:{default/0}:meta cells"), Reply::bulk("4"));
+}

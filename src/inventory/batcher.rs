@@ -348,8 +348,9 @@ impl Batcher {
 
     /// Keeps the copy of the protected SKUs fresh.
     fn note(&self, operation: &ScriptOperation, outcome: &Outcome) {
-        if let (Work::Script(_, Expect::Marked(skus, mark)), Outcome::Marked { version_before, version_after, .. }) =
-            (&operation.work, outcome)
+        if let Work::Script(script) = &operation.work
+            && let (Expect::Marked(skus, mark), Outcome::Marked { version_before, version_after, .. }) =
+                (&script.1, outcome)
         {
             self.marks.changed(operation.cell, skus, *mark, *version_before, *version_after);
         }
@@ -367,7 +368,7 @@ impl Batcher {
         let gives = match &operation.work {
             Work::Reserve { .. } | Work::Commit(..) => false,
             Work::RollBack(_) => true,
-            Work::Script(args, _) => matches!(args.letter(), b'B' | b'T' | b'A' | b'E' | b'X'),
+            Work::Script(script) => matches!(script.0.letter(), b'B' | b'T' | b'A' | b'E' | b'X'),
         };
         if gives {
             self.sold_out.gave(operation.cell);

@@ -56,6 +56,42 @@ impl ScriptArgs {
     }
 }
 
+/// Bytes that are kept in place where they are few, as SKUs mostly are.
+#[derive(Debug, Clone)]
+pub enum Name {
+    /// How many, and the bytes.
+    Short(u8, [u8; NAME_IN_PLACE]),
+    /// More.
+    Long(Box<[u8]>),
+}
+
+const NAME_IN_PLACE: usize = 30;
+
+impl Name {
+    /// A copy of these bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut short = [0; NAME_IN_PLACE];
+        match short.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                Self::Short(bytes.len() as u8, short)
+            }
+            None => Self::Long(bytes.into()),
+        }
+    }
+}
+
+impl std::ops::Deref for Name {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short(len, bytes) => &bytes[..usize::from(*len).min(NAME_IN_PLACE)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
 /// How an answer is to be read.
 #[derive(Debug, Clone)]
 pub enum Expect {
@@ -100,7 +136,7 @@ pub enum Work {
     /// Reserve, the sidecar mints the id.
     Reserve {
         /// Of what.
-        sku: Box<[u8]>,
+        sku: Name,
         /// How many.
         quantity: u32,
         /// For how long.
@@ -113,20 +149,20 @@ pub enum Work {
     /// Roll it back.
     RollBack(Minted),
     /// Any other operation.
-    Script(ScriptArgs, Expect),
+    Script(Box<(ScriptArgs, Expect)>),
 }
 
 impl ScriptOperation {
     /// How much of a batch it takes, in arguments of the script.
     #[must_use]
     pub fn weight(&self) -> usize {
-        if let Work::Script(args, _) = &self.work { args.len() } else { 1 }
+        if let Work::Script(script) = &self.work { script.0.len() } else { 1 }
     }
 
     /// An operation that travels alone.
     #[must_use]
     pub fn script(operation: Operation, cell: u16, args: ScriptArgs, expect: Expect) -> Self {
-        Self { operation, cell, work: Work::Script(args, expect) }
+        Self { operation, cell, work: Work::Script(Box::new((args, expect))) }
     }
 }
 

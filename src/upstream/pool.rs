@@ -41,6 +41,7 @@ pub struct PoolConnection {
     wire: Wire,
     sha: String,
     script: Arc<str>,
+    fitting: Fitting,
     broken: bool,
     knowledge: Arc<Knowledge>,
     metrics: Metrics,
@@ -92,18 +93,19 @@ impl Manager {
             _ => String::new(),
         };
         let engine = Engine::from_info(&info)?;
-        self.check_cells(&mut wire).await?;
         let script =
             if engine.reads_script_flags() { &self.fitting.script_with_flags } else { &self.fitting.script_plain };
         let mut made = PoolConnection {
             wire,
             sha: String::new(),
             script: Arc::clone(script),
+            fitting: self.fitting.clone(),
             broken: false,
             knowledge: Arc::clone(&self.knowledge),
             metrics: self.metrics.clone(),
         };
         self.metrics.upstream_connections[ConnectionKind::Pool].increment(1.0);
+        made.check_cells(&[b"HGET", self.fitting.meta_key.as_bytes(), b"cells"]).await?;
         made.load_script().await?;
         if self.knowledge.connected() {
             self.metrics.reconnects[ConnectionKind::Pool].increment(1);
@@ -117,28 +119,6 @@ impl Manager {
             self.knowledge.engine.store(Arc::new(Some(engine)));
         }
         Ok(made)
-    }
-
-    /// A namespace keeps the number of cells it was begun with: with another one SKUs would be looked for elsewhere.
-    async fn check_cells(&self, wire: &mut Wire) -> Result<(), UpstreamError> {
-        let key = &self.fitting.meta_key;
-        let mut known = cells_in(&wire.ask(&[b"HGET", key.as_bytes(), b"cells"]).await?);
-        if known.is_none() {
-            let cells = self.fitting.cells.to_string();
-            wire.ask(&[b"HSETNX", key.as_bytes(), b"cells", cells.as_bytes()]).await?;
-            known = cells_in(&wire.ask(&[b"HGET", key.as_bytes(), b"cells"]).await?);
-        }
-        let known = known.unwrap_or(0);
-        if known != self.fitting.cells {
-            return Err(UpstreamError::new(
-                Kind::Unfit,
-                format!(
-                    "inventory.cells is {}, but this namespace was begun with inventory.cells = {known} ({key})",
-                    self.fitting.cells
-                ),
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -183,6 +163,33 @@ impl PoolConnection {
         self.broken = true;
     }
 
+    /// To be done before what may be the namespace's first write: it keeps the number of cells it was begun with, for with
+    /// another one SKUs would be looked for elsewhere. It is not written before, so that a sidecar that nobody asks for an inventory leaves
+    /// nothing upstream.
+    ///
+    /// # Errors
+    /// `Unfit`: it was begun with another number. The upstream's refusal, or a lost connection.
+    pub async fn claim_cells(&mut self) -> Result<(), UpstreamError> {
+        let (key, cells) = (self.fitting.meta_key.clone(), self.fitting.cells.to_string());
+        self.wire.ask(&[b"HSETNX", key.as_bytes(), b"cells", cells.as_bytes()]).await?;
+        self.check_cells(&[b"HGET", key.as_bytes(), b"cells"]).await
+    }
+
+    async fn check_cells(&mut self, question: &[&[u8]]) -> Result<(), UpstreamError> {
+        let Value::BulkString(known) = self.wire.ask(question).await? else { return Ok(()) };
+        let (known, ours) = (String::from_utf8_lossy(&known).into_owned(), self.fitting.cells.to_string());
+        if known == ours {
+            return Ok(());
+        }
+        Err(UpstreamError::new(
+            Kind::Unfit,
+            format!(
+                "inventory.cells is {ours}, but this namespace was begun with inventory.cells = {known} ({})",
+                self.fitting.meta_key
+            ),
+        ))
+    }
+
     /// Loads the script, on a new connection or where the upstream has lost it.
     ///
     /// # Errors
@@ -218,14 +225,6 @@ impl PoolConnection {
     /// Dropped before it is done the connection must be given up.
     pub async fn send(&mut self, requests: &[u8], count: usize) -> Result<Vec<Reply>, UpstreamError> {
         self.wire.exchange(requests, count).await
-    }
-}
-
-/// The number of cells that the upstream remembers; None: none.
-fn cells_in(reply: &Value) -> Option<u16> {
-    match reply {
-        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
-        _ => None,
     }
 }
 

@@ -82,7 +82,7 @@ impl Call {
                     (Work::Reserve { minted: Some(minted), .. }, Kind::Reserve(lot, false)) => minted.lot == lot,
                     (Work::Reserve { minted: None, sku, ttl_ms, .. }, Kind::Reserve(_, true)) => {
                         matches!(&earlier[group.members[0]].operation.work,
-                            Work::Reserve { sku: other, ttl_ms: other_ttl_ms, .. } if sku == other && ttl_ms == other_ttl_ms)
+                            Work::Reserve { sku: other, ttl_ms: other_ttl_ms, .. } if **sku == **other && ttl_ms == other_ttl_ms)
                     }
                     (Work::Commit(minted, _), Kind::Commit(lot)) | (Work::RollBack(minted), Kind::RollBack(lot)) => {
                         minted.lot == lot
@@ -116,13 +116,18 @@ impl Call {
     pub(super) fn letters(&self, jobs: &[Job]) -> Vec<u8> {
         let mut letters: Vec<u8> = Vec::new();
         for group in self.groups.iter().filter(|group| group.kind == Kind::Alone) {
-            if let Work::Script(args, _) = &jobs[group.members[0]].operation.work
-                && !letters.contains(&args.letter())
+            if let Work::Script(script) = &jobs[group.members[0]].operation.work
+                && !letters.contains(&script.0.letter())
             {
-                letters.push(args.letter());
+                letters.push(script.0.letter());
             }
         }
         letters
+    }
+
+    /// Among them is what may be the first that its namespace holds.
+    pub(super) fn may_begin_namespace(&self, jobs: &[Job]) -> bool {
+        self.letters(jobs).iter().any(|letter| matches!(letter, b'T' | b'A' | b'P'))
     }
 
     /// Appends the operations in the script's words (lua/ops).
@@ -160,8 +165,8 @@ impl Call {
         match group.kind {
             Kind::Alone => {
                 let position = group.members[0];
-                if let Some(Work::Script(_, expect)) = work(position) {
-                    each(position, Answer::Outcome(expect.outcome(result)));
+                if let Some(Work::Script(script)) = work(position) {
+                    each(position, Answer::Outcome(script.1.outcome(result)));
                 }
             }
             Kind::Reserve(..) => {
@@ -234,8 +239,8 @@ impl Group {
                 request.arg(b"b").arg(&lot).arg(&list);
             }
             (Kind::Alone | Kind::Reserve(..), work) => {
-                if let Work::Script(args, _) = work {
-                    args.iter().for_each(|arg| {
+                if let Work::Script(script) = work {
+                    script.0.iter().for_each(|arg| {
                         request.arg(arg);
                     });
                 }

@@ -4,7 +4,7 @@ use super::call::{Answer, Call};
 use super::{Batcher, Job, SETTLE_MAX, Tally};
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::id::{Token, token};
-use crate::inventory::operation::Work;
+use crate::inventory::operation::{Name, Work};
 use crate::inventory::reply::{Insufficient, Outcome, Refusal};
 use crate::metrics::{ErrorKind, ErrorOrigin, Status};
 use crate::resp::write::RequestWriter;
@@ -107,6 +107,9 @@ impl Drop for InFlight {
 /// Answers those whose time is over.
 fn expire_jobs(batcher: &Batcher, jobs: Vec<Job>) -> Vec<Job> {
     let now = Instant::now();
+    if jobs.iter().all(|job| job.deadline > now) {
+        return jobs;
+    }
     let (late, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.deadline <= now);
     late.into_iter().for_each(|job| refuse_unsent(batcher, job));
     jobs
@@ -166,12 +169,31 @@ async fn attempt(
         connection.give_up();
         return jobs;
     }
-    sending.attempt += 1;
     let calls = batcher.calls(&mut jobs);
     let gives: Vec<u64> = calls.iter().map(|call| batcher.sold_out.gives(call.cell)).collect();
-    let requests = batcher.requests(&jobs, &calls, sending, connection.sha());
     // Half of the deadline: a connection that is half open must leave time for another.
     let patience = earliest.min(Instant::now() + batcher.limits.deadline / 2);
+    if calls.iter().any(|call| call.may_begin_namespace(&jobs)) {
+        match timeout_at(patience, connection.claim_cells()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.kind == Kind::Unfit => {
+                for job in jobs {
+                    let never = Refusal::new(Status::Unavailable, format!("{}; this was not sent", error.detail));
+                    let refusal = if job.unknown { uncertain() } else { never };
+                    batcher.finish(job, Outcome::Refused(refusal), true);
+                }
+                return Vec::new();
+            }
+            // The same would become of the batch, and what that means is said there.
+            Ok(Err(error)) if error.kind != Kind::Io => {}
+            _ => {
+                connection.give_up();
+                return jobs;
+            }
+        }
+    }
+    sending.attempt += 1;
+    let requests = batcher.requests(&jobs, &calls, sending, connection.sha());
     let sent = Instant::now();
     // Given up before it is awaited: were this dropped, nobody could use the connection again.
     let answer = timeout_at(patience, connection.send(&requests, calls.len())).await;
@@ -275,7 +297,7 @@ fn answer_call(
     }
     let (mut again, mut answers, mut tally) = (Vec::new(), Vec::new(), Tally::default());
     // The last refusal of a SKU says for which others it answers.
-    let mut refused: Option<(Box<[u8]>, Insufficient)> = None;
+    let mut refused: Option<(Name, Insufficient)> = None;
     for (index, members) in call.members().enumerate() {
         let Some(result) = results.get(index) else {
             for &member in members {
@@ -293,7 +315,9 @@ fn answer_call(
                 Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
                 Answer::Outcome(outcome) => {
                     if let (Outcome::Insufficient(now), Work::Reserve { sku, .. }) = (&outcome, &job.operation.work)
-                        && refused.as_ref().is_none_or(|(known, was)| known != sku || was.available != now.available)
+                        && refused
+                            .as_ref()
+                            .is_none_or(|(known, was)| **known != **sku || was.available != now.available)
                     {
                         batcher.sold_out.learn(call.cell, sku, now, asked.0, asked.1);
                         refused = Some((sku.clone(), *now));

@@ -3,7 +3,7 @@
 use super::{Command, Context, Keys, Request, Which, grammar};
 use crate::command::Args;
 use crate::inventory::id::{cell_of, join, token};
-use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation, Work};
+use crate::inventory::operation::{Expect, Name, ScriptArgs, ScriptOperation, Work};
 use crate::inventory::reply::Refusal;
 use crate::metrics::Operation;
 
@@ -41,7 +41,7 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     let cell = cell_of(sku, context.tenant.cells);
     let ttl_ms = ttl_ms.unwrap_or(context.tenant.reservation_ttl_ms);
     let Some(own) = own else {
-        let work = Work::Reserve { sku: sku.into(), quantity, ttl_ms, minted: None };
+        let work = Work::Reserve { sku: Name::new(sku), quantity, ttl_ms, minted: None };
         return Ok(Request::One(ScriptOperation { operation: Operation::Reserve, cell, work }));
     };
     let mut script = ScriptArgs::new(b'R');
