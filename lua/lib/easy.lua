@@ -2,7 +2,7 @@
 -- or ended before. A sale consists of them. To define all that the other cases need costs the upstream more than to execute
 -- these, so they are decided here, in one piece, as ops/*.lua would; where one of them is not easy nothing was written yet,
 -- and the call goes the long way.
-local NO_TOKEN, byte = '-----------', string.byte
+local NO_TOKEN, LOT_HEAD, byte = '-----------', 18, string.byte
 
 local function easy()
   local n, at, asked, asked_n = #ARGV, FIRST_OPERATION, { batch }, 1
@@ -15,7 +15,7 @@ local function easy()
   if found[1] then return nil end
 
   -- The SKUs, and the heads of the lots.
-  local skus, skus_n, stock, heads, places = {}, 0, {}, {}, {}
+  local skus, skus_n, stock, heads, opens, skus_of = {}, 0, {}, {}, {}, {}
   at = FIRST_OPERATION
   for i = 2, asked_n do
     local sku
@@ -26,10 +26,10 @@ local function easy()
     else
       local bytes, id = found[i], ARGV[at + 1]
       if not bytes or heads[id] then return nil end
-      local made, expires, entries, open, length, from = unpack_number('>I6I6I2I2I2', bytes)
+      local expires, entries, open, length, from = unpack_number('>I6I2I2I2', bytes, 7)
       if expires <= now then return nil end
       sku = sub(bytes, from, from + length - 1)
-      heads[id], places[id] = { made, expires, entries, open }, from + length
+      heads[id], opens[i], skus_of[i] = true, open, sku
       at = at + 3
     end
     if stock[sku] == nil then
@@ -112,11 +112,13 @@ local function easy()
       end
       at = at + 6
     else
-      local bytes, head, list, base = found[i], heads[id], ARGV[at + 2], places[id] - 22
-      local sku = sub(bytes, 21 - 2, places[id] - 1)
-      local s, state, stride, entries = stock[sku], letter == 'c' and 'c' or 'r', letter == 'c' and 13 or 2, head[3]
+      local bytes, list, sku = found[i], ARGV[at + 2], skus_of[i]
+      local s, state, stride = stock[sku], letter == 'c' and 'c' or 'r', letter == 'c' and 13 or 2
+      local base = LOT_HEAD + #sku - 21
+      local entries = (#bytes - base - 21) / 22
       if not now_packed then now_packed, quantities = pack_number('>I6', now), {} end
-      local parts, parts_n, last, from, sum, count = {}, 2, 0, base + 22, 0, 0
+      -- The number of open ones, at 15, is another; all else in front of the entries is as it was.
+      local parts, parts_n, last, from, sum, count = { sub(bytes, 1, 14), '' }, 2, 0, 17, 0, 0
       for item = 1, #list, stride do
         local high, low = byte(list, item, item + 1)
         local place = high * 256 + low
@@ -140,14 +142,14 @@ local function easy()
       end
       s[2] = s[2] - sum
       if state == 'c' then s[3] = s[3] + sum else s[1] = s[1] + sum end
-      local open = head[4] - count
-      parts[1], parts[2] = pack_number('>I6I6I2I2I2', head[1], head[2], entries, open, #sku), sku
+      local open = opens[i] - count
+      parts[2] = pack_number('>I2', open)
       parts[parts_n + 1] = sub(bytes, from)
       made[made_n + 1], made[made_n + 2] = id, table.concat(parts)
       made_n = made_n + 2
       if open == 0 then
         removed_n = removed_n + 1
-        removed[removed_n] = #sku .. ':' .. sku .. ':' .. pack_number('>I6', head[2]) .. 'l' .. id
+        removed[removed_n] = #sku .. ':' .. sku .. ':' .. sub(bytes, 7, 12) .. 'l' .. id
         ended[ended_n + 1], ended[ended_n + 2] = format('%.0f', now + remember_ms), 'l' .. id
         ended_n = ended_n + 2
       end

@@ -9,8 +9,10 @@ use crate::metrics::Status;
 use crate::resp::write::RequestWriter;
 use bb8_redis::redis::Value;
 
-/// A lot's places are two bytes.
-const GROUP_MAX: usize = u16::MAX as usize;
+/// Reservations of one lot: more make a reservation cheaper, fewer a commit that comes alone, which reads and writes the lot.
+/// Redis's time, us, of a batch of 128: reserved in lots of 8, 16, 32, 128: 0.77 0.38 0.28 0.18; committed one of each lot:
+/// 3.9 3.7 4.8 14.
+const LOT_MAX: usize = 16;
 
 /// Operations that the script is told of together.
 struct Group {
@@ -77,10 +79,11 @@ impl Call {
         let hash = hash(&job.operation.work);
         let fits = |group: &Group| {
             group.hash == hash
-                && group.members.len() < GROUP_MAX
                 && match (&job.operation.work, group.kind) {
                     (Work::Reserve { minted: Some(minted), .. }, Kind::Reserve(lot, false)) => minted.lot == lot,
-                    (Work::Reserve { minted: None, sku, ttl_ms, .. }, Kind::Reserve(_, true)) => {
+                    (Work::Reserve { minted: None, sku, ttl_ms, .. }, Kind::Reserve(_, true))
+                        if group.members.len() < LOT_MAX =>
+                    {
                         matches!(&earlier[group.members[0]].operation.work,
                             Work::Reserve { sku: other, ttl_ms: other_ttl_ms, .. } if **sku == **other && ttl_ms == other_ttl_ms)
                     }
