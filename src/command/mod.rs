@@ -148,15 +148,7 @@ pub fn route(args: &Args<'_>, table: &CommandTable) -> Route {
     if is_inventory(name) {
         return Route::Inventory;
     }
-    let mut upper = [0; NAME_BYTES_MAX];
-    let Some(upper) = upper.get_mut(..name.len()) else { return Route::Pin(Pin::Unknown) };
-    upper.copy_from_slice(name);
-    upper.make_ascii_uppercase();
-    match exception(upper) {
-        Some(Exception::Always(route)) => *route,
-        Some(Exception::Depends(decide)) => decide(args),
-        None => table.route(upper),
-    }
+    table.route(name, args)
 }
 
 /// A request's arguments, borrowed from wherever they lie.

@@ -4,7 +4,7 @@ use super::client_rows::number;
 use super::core::{Core, Lane, Phase, ReplyMode, Step};
 use super::encode;
 use super::rewritten::NOBODY;
-use crate::command::{Args, Local, Pin, Route, route};
+use crate::command::{Args, Local, Pin, Route};
 use crate::inventory::commands::{Context as CommandContext, Request, parse};
 use crate::inventory::id::cell_of;
 use crate::inventory::reply::Outcome;
@@ -27,9 +27,12 @@ impl Core {
             self.phase = Phase::Finishing;
             return Step::Done;
         }
-        let redirected = match self.redirected(cx, &args) {
-            Poll::Pending => return Step::Blocked,
-            Poll::Ready(redirected) => redirected,
+        let redirected = match args.len() {
+            ..5 => None,
+            _ => match self.redirected(cx, &args) {
+                Poll::Pending => return Step::Blocked,
+                Poll::Ready(redirected) => redirected,
+            },
         };
         let (frame, args) = match &redirected {
             Some((frame, ranges)) => (&frame[..], Args::new(frame, ranges)),
@@ -63,7 +66,7 @@ impl Core {
     /// `CLIENT TRACKING … REDIRECT id` with the id upstream of that client's own connection, which it is made to have. None:
     /// it is another request.
     fn redirected(&mut self, cx: &Context<'_>, args: &Args<'_>) -> Poll<Option<(BytesMut, Vec<ArgRange>)>> {
-        if args.len() < 5 || !args.is(0, "CLIENT") || !args.is(1, "TRACKING") {
+        if !args.is(0, "CLIENT") || !args.is(1, "TRACKING") {
             return Poll::Ready(None);
         }
         let Some(place) = (3..args.len() - 1).find(|&at| args.is(at, "REDIRECT")) else { return Poll::Ready(None) };
@@ -76,7 +79,7 @@ impl Core {
     }
 
     fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>) -> Step {
-        match route(args, &self.context.knowledge.commands.load()) {
+        match self.context.route(args) {
             Route::Inventory => self.inventory(args, self.client.greeting.proto),
             // Also where no connection can be had.
             Route::Local(Local::Info) => self.answer(Local::Info, args),

@@ -9,6 +9,7 @@ pub mod clients;
 mod core;
 mod dispatch;
 mod introspection;
+mod last_command;
 mod local;
 mod pinned;
 mod rewritten;
@@ -144,7 +145,7 @@ impl Session {
     /// Returns whether a byte was written.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let pause = self.core.context.settings.output_pause_bytes;
-        let before = self.core.replies.unsent_bytes();
+        let before = if self.core.pin.is_some() { self.core.replies.unsent_bytes() } else { 0 };
         let mut wrote = 0;
         loop {
             let stream = &mut self.stream;

@@ -39,7 +39,7 @@ pub struct Fitting {
 #[derive(Default)]
 pub struct Knowledge {
     /// Its commands.
-    pub commands: ArcSwap<CommandTable>,
+    pub commands: Arc<ArcSwap<CommandTable>>,
     /// None before the first connection.
     pub engine: ArcSwap<Option<Engine>>,
     /// Pooled connections that were given up and not made anew yet.

@@ -4,7 +4,7 @@ use super::state::{Effect, Event, event};
 use super::{Link, OUT_PAUSE_BYTES, Scratch, Sharing, Slot};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::Direction;
-use crate::resp::{ReplyQueue, ReplyScanner};
+use crate::resp::{ReplyQueue, ReplyScanner, Run};
 use crate::upstream::stream::Stream;
 use bytes::{Buf, BytesMut};
 use std::pin::Pin;
@@ -60,7 +60,7 @@ impl<'l> Driver<'l> {
 
     /// Ready when the connection is at its end, with the reason.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream, scratch: &Scratch) -> Poll<UpstreamError> {
-        self.link.inner.borrow_mut().waker = Some(cx.waker().clone());
+        self.link.inner.borrow_mut().wakeup.register(cx.waker());
         if self.link.is_closed() {
             return Poll::Ready(UpstreamError::new(Kind::Io, "closed"));
         }
@@ -160,6 +160,10 @@ impl<'l> Driver<'l> {
         }
         let mut at = 0;
         while at < bytes.len() {
+            at += self.deliver_run(&bytes[at..]);
+            if at == bytes.len() {
+                break;
+            }
             let advance = self
                 .scanner
                 .advance(&bytes[at..])
@@ -174,6 +178,34 @@ impl<'l> Driver<'l> {
         self.rest.clear();
         self.rest.extend_from_slice(&bytes[at..]);
         Ok(())
+    }
+
+    /// Gives a run of short replies, which answer requests of one client that came one after the other and that nobody
+    /// watches, to that client in one piece. Returns how many bytes they are; 0 where there is none.
+    fn deliver_run(&mut self, bytes: &[u8]) -> usize {
+        if self.kept.is_some() || self.link.is_exclusive() {
+            return 0;
+        }
+        let mut inner = self.link.inner.borrow_mut();
+        let mut next = |scanner: &mut ReplyScanner, at: usize, run: Option<&Run>| {
+            let slot = inner.slots.front()?;
+            if slot.watch.is_some() || run.is_some_and(|run| !run.takes(&slot.ticket)) {
+                return None;
+            }
+            let len = scanner.advance_short(&bytes[at..])?;
+            Some((len, inner.slots.pop_front()?.ticket))
+        };
+        let mut at = 0;
+        let Some((len, ticket)) = next(&mut self.scanner, at, None) else { return 0 };
+        at += len;
+        let mut run = Run::begin(ticket);
+        while let Some((len, ticket)) = next(&mut self.scanner, at, Some(&run)) {
+            at += len;
+            run.take(ticket);
+        }
+        drop(inner);
+        run.complete(&bytes[..at]);
+        at
     }
 
     fn deliver_part(&mut self, part: &[u8], done: bool) -> Result<(), UpstreamError> {
