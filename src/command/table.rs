@@ -3,12 +3,17 @@
 use super::{Args, Exception, NAME_BYTES_MAX, Pin, Route, exception};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
 /// The upstream's COMMAND reply, as far as the way of a command depends on it.
 #[derive(Default)]
 pub struct CommandTable {
     /// By upper-case name. Each request looks here once, so the exceptions are in it too.
     ways: HashMap<Box<[u8]>, Way, BuildHasherDefault<NameHasher>>,
+    /// Which table it is; 0: the one before the upstream was reached.
+    id: u64,
     /// Lower-case names of those that have subcommands.
     containers: HashSet<Box<[u8]>, BuildHasherDefault<NameHasher>>,
 }
@@ -29,7 +34,7 @@ impl CommandTable {
                 (name, way)
             })
             .collect();
-        Self { ways, containers: HashSet::default() }
+        Self { ways, id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1, containers: HashSet::default() }
     }
 
     /// These have subcommands, by their lower-case names.
@@ -55,6 +60,18 @@ impl CommandTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ways.is_empty()
+    }
+
+    /// Another for each table that the upstream told of, never 0.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Does the command of this upper-case name go over a link whatever its arguments?
+    #[must_use]
+    pub fn is_plain(&self, upper: &[u8]) -> bool {
+        !super::is_inventory(upper) && matches!(self.ways.get(upper), Some(Way::Plain(Route::Link)))
     }
 
     /// The way of a command by its name. Before the upstream was reached nothing is known but the exceptions; a link then

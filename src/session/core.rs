@@ -289,9 +289,9 @@ impl Core {
         self.counts[route as usize] += 1;
     }
 
-    /// Notes what CLIENT LIST shows as the last command.
-    pub fn note_command(&mut self, args: &Args<'_>) {
-        self.command.note(args, self.context.commands.borrow_mut().load());
+    /// Notes what CLIENT LIST shows as the last command. Returns whether it is known to go over a link.
+    pub fn note_command(&mut self, args: &Args<'_>) -> bool {
+        self.command.note(args, self.context.commands.borrow_mut().load())
     }
 
     /// Hands the figures of what was done since the last time over: to the metrics, and to whom else speaks of this client.

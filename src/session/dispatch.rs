@@ -41,14 +41,15 @@ impl Core {
         if self.replies.queued() >= self.context.settings.pipeline_max || !self.has_room(cx) {
             return Step::Blocked;
         }
-        self.note_command(&args);
+        let goes_by_link = self.note_command(&args);
         if self.client.replies == ReplyMode::SkipNext {
             self.client.replies = ReplyMode::Skip;
         }
         let step = if self.pin.is_some() {
             self.dispatch_pinned(frame, &args)
         } else {
-            self.dispatch_shared(cx, frame, &args)
+            let route = if goes_by_link { Route::Link } else { self.context.route(&args) };
+            self.dispatch_shared(cx, frame, &args, route)
         };
         if matches!(step, Step::Done) && self.wait.is_none() {
             self.request_is_over();
@@ -78,8 +79,8 @@ impl Core {
         Poll::Ready(Some(encode(&words)))
     }
 
-    fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>) -> Step {
-        match self.context.route(args) {
+    fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>, route: Route) -> Step {
+        match route {
             Route::Inventory => self.inventory(args, self.client.greeting.proto),
             // Also where no connection can be had.
             Route::Local(Local::Info) => self.answer(Local::Info, args),

@@ -11,38 +11,44 @@ pub(super) struct LastCommand {
     bytes: [u8; BYTES_MAX],
     name_len: usize,
     sub_len: usize,
-    /// It is known to have no subcommands, so that its name is all there is to note.
-    is_plain: bool,
+    /// The table that knows it to be plain: it has no subcommands and goes over a link, so that its name is all there is to
+    /// look at. 0: none does.
+    plain_by: u64,
     is_new: bool,
 }
 
 impl Default for LastCommand {
     fn default() -> Self {
-        Self { bytes: [0; BYTES_MAX], name_len: 0, sub_len: 0, is_plain: false, is_new: false }
+        Self { bytes: [0; BYTES_MAX], name_len: 0, sub_len: 0, plain_by: 0, is_new: false }
     }
 }
 
 impl LastCommand {
+    /// Returns whether it is known to go over a link, whatever its arguments.
     #[inline]
-    pub(super) fn note(&mut self, args: &Args<'_>, table: &CommandTable) {
+    pub(super) fn note(&mut self, args: &Args<'_>, table: &CommandTable) -> bool {
         let name = args.get(0).unwrap_or_default();
-        if !self.is_plain || name != &self.bytes[..self.name_len] {
-            self.take(name, args.get(1).unwrap_or_default(), table);
+        if self.plain_by == table.id() && table.id() != 0 && name == &self.bytes[..self.name_len] {
+            return true;
         }
+        self.take(name, args.get(1).unwrap_or_default(), table);
+        self.plain_by != 0
     }
 
     fn take(&mut self, name: &[u8], sub: &[u8], table: &CommandTable) {
         let name = &name[..name.len().min(BYTES_MAX)];
-        let mut lower = [0; BYTES_MAX];
-        lower[..name.len()].copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        let has_sub = table.has_subcommands(&lower[..name.len()]);
+        let mut cased = [0; BYTES_MAX];
+        let cased = &mut cased[..name.len()];
+        cased.copy_from_slice(name);
+        cased.make_ascii_lowercase();
+        let has_sub = table.has_subcommands(cased);
+        cased.make_ascii_uppercase();
         let sub = if has_sub && name.len() + sub.len() <= BYTES_MAX { sub } else { &[] };
         (self.name_len, self.sub_len) = (name.len(), sub.len());
         self.bytes[..name.len()].copy_from_slice(name);
         self.bytes[name.len()..name.len() + sub.len()].copy_from_slice(sub);
-        // Before the upstream was reached nothing is known.
-        self.is_plain = !has_sub && !table.is_empty();
+        let is_whole = name.len() < BYTES_MAX;
+        self.plain_by = if is_whole && !has_sub && table.is_plain(cased) { table.id() } else { 0 };
         self.is_new = true;
     }
 

@@ -96,6 +96,7 @@ impl Session {
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut drained = false;
         loop {
             self.core.replies.register(cx.waker());
             if self.core.replies.overflowed() {
@@ -122,14 +123,34 @@ impl Session {
             if self.is_over() {
                 return Poll::Ready(Ok(()));
             }
-            if let Poll::Ready(read) = self.read(cx) {
-                progress |= read?;
+            // Once it had no more the task is woken when more comes: asking again in the same poll finds nothing.
+            while !drained && self.may_read(cx) {
+                match self.read(cx) {
+                    Poll::Ready(read) => progress |= read?,
+                    Poll::Pending => drained = true,
+                }
+                if !self.only_waits() {
+                    break;
+                }
             }
-            if !progress {
+            if !progress || (drained && self.only_waits()) {
                 self.core.learn_upstream_id(cx);
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Another round would find nothing but the socket's next bytes, or a reply, which wakes the session. So it is with
+    /// nearly every request.
+    fn only_waits(&self) -> bool {
+        let core = &self.core;
+        core.phase == Phase::Open
+            && matches!(core.stage, Stage::Frames)
+            && self.unread.is_empty()
+            && core.pin.is_none()
+            && core.wait.is_none()
+            && core.replies.ready_bytes() == 0
+            && !core.replies.overflowed()
     }
 
     fn is_over(&self) -> bool {
@@ -189,9 +210,6 @@ impl Session {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if !self.may_read(cx) {
-            return Poll::Pending;
-        }
         let scratch = Rc::clone(&self.core.context.scratch);
         let mut scratch = scratch.borrow_mut();
         let mut buf = ReadBuf::new(&mut scratch);
