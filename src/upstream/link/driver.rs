@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Interval;
 
-/// An output buffer that grew past this is given back once it is empty.
+/// An output buffer that grew past this is given back once it is empty and was no larger for a tick: memory that is taken
+/// anew for each large request costs more than the request.
 const KEEP_CAPACITY_BYTES: usize = 256 * 1024;
 /// A frame that must be looked into is kept until it is whole, up to so many bytes: a message is a bulk of 512 MiB at most.
 const WHOLE_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -36,6 +37,10 @@ pub(super) struct Driver<'l> {
     tick: Interval,
     /// Ticks since a byte came while a reply was owed.
     silent_ticks: u32,
+    /// The most bytes that waited to be written since the last tick.
+    out_peak: usize,
+    /// It was more than is kept.
+    out_large: bool,
 }
 
 impl<'l> Driver<'l> {
@@ -51,6 +56,8 @@ impl<'l> Driver<'l> {
             lived: false,
             tick,
             silent_ticks: 0,
+            out_peak: 0,
+            out_large: false,
         }
     }
 
@@ -79,6 +86,7 @@ impl<'l> Driver<'l> {
     }
 
     fn on_tick(&mut self) -> Option<UpstreamError> {
+        self.shrink();
         let Sharing::Shared { reply_timeout } = &self.link.sharing else { return None };
         if self.link.inner.borrow().slots.is_empty() {
             self.silent_ticks = 0;
@@ -93,9 +101,23 @@ impl<'l> Driver<'l> {
         })
     }
 
+    /// Gives a large output buffer back that was not needed since the last tick.
+    fn shrink(&mut self) {
+        let is_large = std::mem::take(&mut self.out_peak) > KEEP_CAPACITY_BYTES;
+        if std::mem::replace(&mut self.out_large, is_large) && !is_large {
+            let mut inner = self.link.inner.borrow_mut();
+            if inner.out.is_empty() {
+                inner.out = BytesMut::new();
+            } else {
+                self.out_large = true;
+            }
+        }
+    }
+
     fn write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Result<(), UpstreamError> {
         let mut guard = self.link.inner.borrow_mut();
         let inner = &mut *guard;
+        let peak = inner.out.len();
         while !inner.out.is_empty() {
             match Pin::new(&mut *stream).poll_write(cx, &inner.out) {
                 Poll::Pending => break,
@@ -108,9 +130,7 @@ impl<'l> Driver<'l> {
                 Poll::Ready(Err(error)) => return Err(UpstreamError::new(Kind::Io, error.to_string())),
             }
         }
-        if inner.out.is_empty() && inner.out.capacity() > KEEP_CAPACITY_BYTES {
-            inner.out = BytesMut::new();
-        }
+        self.out_peak = self.out_peak.max(peak);
         if inner.out.len() < OUT_PAUSE_BYTES {
             inner.waiters.drain(..).for_each(Waker::wake);
         }
