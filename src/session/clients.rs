@@ -141,6 +141,12 @@ impl Clients {
         all
     }
 
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     /// CLIENT PAUSE was told through the sidecar: until then the upstream may let commands wait. None: CLIENT UNPAUSE.
     pub fn pause(&self, time: Option<Duration>) {
         let now = Instant::now();
