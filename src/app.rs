@@ -9,8 +9,10 @@ use crate::inventory::reaper::ReaperSettings;
 use crate::inventory::sold_out::SoldOut;
 use crate::inventory::{keys, script};
 use crate::listener::{Listeners, WorkerDoor};
+use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::session::SessionSettings;
+use crate::session::clients::Clients;
 use crate::tenant::Tenant;
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
@@ -27,7 +29,7 @@ use tokio::time::Instant;
 
 /// A start waits so long for the upstream to say that it cannot serve; one that is slower is met later.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
-/// See [`Metrics::run_upkeep`].
+/// See [`Metrics::run_upkeep`] and [`Memory`].
 const UPKEEP: Duration = Duration::from_secs(1);
 /// For tests alone: the upstream key that holds the script's time, unix ms, in place of the upstream's clock.
 const TEST_CLOCK_KEY: &str = "INVENTORY_SENTINEL_TEST_CLOCK_KEY";
@@ -108,7 +110,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         drain: Duration::from_millis(config.sidecar.drain_ms),
         stop,
         workers,
-        tasks: tasks(config, listeners, doors, admin, metrics, readiness),
+        tasks: tasks(config, listeners, doors, admin, metrics, readiness, parts.clients),
         managed,
     };
     tracing::info!(
@@ -287,15 +289,20 @@ fn tasks(
     admin: Option<tokio::net::TcpListener>,
     metrics: Metrics,
     readiness: Arc<Readiness>,
+    clients: Arc<Clients>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let clients_max = config.listen.clients_max;
     let of_listener = metrics.clone();
     let mut tasks = vec![tokio::spawn(async move { listeners.accept(&doors, clients_max, &of_listener).await })];
     let of_upkeep = metrics.clone();
     tasks.push(tokio::spawn(async move {
+        let mut memory = Memory::default();
         loop {
             tokio::time::sleep(UPKEEP).await;
             of_upkeep.run_upkeep();
+            if memory.is_idle(clients.count()) {
+                memory::give_back();
+            }
         }
     }));
     if let Some(listener) = admin {

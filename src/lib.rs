@@ -29,6 +29,7 @@ pub mod error;
 pub mod inventory;
 pub mod listener;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod resp;
 pub mod session;

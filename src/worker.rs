@@ -201,6 +201,7 @@ pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
         links: Links::new(&target, parts.links, &parts.pinned, &parts.metrics, &scratch),
         batcher,
         workers: parts.workers,
+        commands: RefCell::new(arc_swap::Cache::new(Arc::clone(&parts.knowledge.commands))),
         knowledge: parts.knowledge,
         clients: parts.clients,
         default_user: target.username.clone().unwrap_or_else(|| "default".to_owned()).into_bytes(),

@@ -150,13 +150,7 @@ pub fn route(args: &Args<'_>, table: &CommandTable) -> Route {
     if is_inventory(name) {
         return Route::Inventory;
     }
-    let mut upper = [0; NAME_BYTES_MAX];
-    let Some(upper) = upper_case(name, &mut upper) else { return Route::Pin(Pin::Unknown) };
-    match exception(upper) {
-        Some(Exception::Always(route)) => *route,
-        Some(Exception::Depends(decide)) => decide(args),
-        None => table.route(upper),
-    }
+    table.route(name, args)
 }
 
 /// The upper-case name of a command whose way the upstream's COMMAND tells, or will tell where it knows it one day.
@@ -168,10 +162,12 @@ pub fn listed_name(name: &[u8]) -> Option<Box<[u8]>> {
 }
 
 /// None: it is longer than any.
+#[inline]
 fn upper_case<'u>(name: &[u8], upper: &'u mut [u8; NAME_BYTES_MAX]) -> Option<&'u [u8]> {
     let upper = upper.get_mut(..name.len())?;
-    upper.copy_from_slice(name);
-    upper.make_ascii_uppercase();
+    for (upper, byte) in upper.iter_mut().zip(name) {
+        *upper = byte.to_ascii_uppercase();
+    }
     Some(upper)
 }
 

@@ -1,28 +1,40 @@
 //! What the upstream says of its commands.
 
-use super::{Pin, Route};
+use super::{Args, Exception, NAME_BYTES_MAX, Pin, Route, exception, upper_case};
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
 /// The upstream's COMMAND reply, as far as the way of a command depends on it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct CommandTable {
-    /// By upper-case name: whether it may block.
-    blocking: HashMap<Box<[u8]>, bool>,
+    /// By upper-case name. Each request looks here once, so the exceptions are in it too.
+    ways: HashMap<Box<[u8]>, Way, BuildHasherDefault<NameHasher>>,
+    /// Which table it is; 0: the one before the upstream was reached.
+    id: u64,
     /// Lower-case names of those that have subcommands.
-    containers: HashSet<Box<[u8]>>,
+    containers: HashSet<Box<[u8]>, BuildHasherDefault<NameHasher>>,
 }
 
 impl CommandTable {
     /// From names and their flags, as COMMAND lists them.
     #[must_use]
     pub fn from_flags(commands: Vec<(String, Vec<String>)>) -> Self {
-        let blocking = commands
+        let ways = commands
             .into_iter()
             .map(|(name, flags)| {
-                (name.to_ascii_uppercase().into_bytes().into_boxed_slice(), flags.iter().any(|flag| flag == "blocking"))
+                let name = name.to_ascii_uppercase().into_bytes().into_boxed_slice();
+                let blocking = flags.iter().any(|flag| flag == "blocking");
+                let way = match exception(&name) {
+                    Some(exception) => Way::Exception(exception),
+                    None => Way::Plain(if blocking { Route::Pin(Pin::Blocking) } else { Route::Link }),
+                };
+                (name, way)
             })
             .collect();
-        Self { blocking, containers: HashSet::new() }
+        Self { ways, id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1, containers: HashSet::default() }
     }
 
     /// These have subcommands, by their lower-case names.
@@ -41,29 +53,89 @@ impl CommandTable {
     /// Is it one of them, by its upper-case name?
     #[must_use]
     pub fn knows(&self, upper: &[u8]) -> bool {
-        self.blocking.contains_key(upper)
+        self.ways.contains_key(upper)
     }
 
     /// How many commands it knows; none before the upstream was reached.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.blocking.len()
+        self.ways.len()
     }
 
     /// Nothing is known yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.blocking.is_empty()
+        self.ways.is_empty()
     }
 
-    /// The way of a command that is no exception. Before the upstream was reached nothing is known; a link then says so.
+    /// Another for each table that the upstream told of, never 0.
     #[must_use]
-    pub fn route(&self, upper: &[u8]) -> Route {
-        match self.blocking.get(upper) {
-            Some(false) => Route::Link,
-            Some(true) => Route::Pin(Pin::Blocking),
-            None if self.is_empty() => Route::Link,
-            None => Route::Pin(Pin::Unknown),
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Does the command of this upper-case name go over a link whatever its arguments?
+    #[must_use]
+    pub fn is_plain(&self, upper: &[u8]) -> bool {
+        !super::is_inventory(upper) && matches!(self.ways.get(upper), Some(Way::Plain(Route::Link)))
+    }
+
+    /// The way of a command by its name. Before the upstream was reached nothing is known but the exceptions; a link then
+    /// says so.
+    #[must_use]
+    pub fn route(&self, name: &[u8], args: &Args<'_>) -> Route {
+        let mut upper = [0; NAME_BYTES_MAX];
+        let Some(upper) = upper_case(name, &mut upper) else { return Route::Pin(Pin::Unknown) };
+        let exception = match self.ways.get(upper) {
+            Some(Way::Plain(route)) => return *route,
+            Some(Way::Exception(exception)) => exception,
+            None => match exception(upper) {
+                Some(exception) => exception,
+                None if self.is_empty() => return Route::Link,
+                None => return Route::Pin(Pin::Unknown),
+            },
+        };
+        match exception {
+            Exception::Always(route) => *route,
+            Exception::Depends(decide) => decide(args),
         }
+    }
+}
+
+/// What is known of a command.
+enum Way {
+    Plain(Route),
+    Exception(&'static Exception),
+}
+
+/// Names are put into the table by the upstream alone, and a client can only look one up: a cheap hash will do.
+#[derive(Default)]
+struct NameHasher(u64);
+
+impl NameHasher {
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, name: &[u8]) {
+        let mut words = name.chunks_exact(8);
+        for word in &mut words {
+            self.add(word.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)));
+        }
+        let rest = words.remainder();
+        if !rest.is_empty() {
+            self.add(rest.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)));
+        }
+    }
+
+    fn write_usize(&mut self, len: usize) {
+        self.add(len as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        // The map takes its buckets from the low bits and its tags from the high ones.
+        self.0 ^ self.0 >> 32
     }
 }

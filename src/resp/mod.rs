@@ -6,7 +6,7 @@
 //! - [`reply`]: upstream → sidecar. [`ReplyScanner`] finds where replies end, [`decode_reply`] reads one whole.
 //! - [`mod@write`]: replies and requests of the sidecar's own.
 //! - [`splice`]: a whole reply with more in it.
-//! - [`queue`]: the order of one client's replies.
+//! - [`queue`]: the order of one client's replies. [`Wakeup`]: whom to wake.
 //! - [`inline`]: the telnet form of a request. [`limits`]: every bound, and where it comes from.
 
 pub mod inline;
@@ -16,12 +16,14 @@ pub mod queue;
 pub mod reply;
 pub mod request;
 pub mod splice;
+mod wakeup;
 pub mod write;
 
-pub use queue::{ReplyQueue, Ticket};
+pub use queue::{ReplyQueue, Run, Ticket};
 pub use reply::{Advance, DecodeError, ReplyError, ReplyScanner, decode_reply};
 pub use request::{
     ArgRange, FrameKind, Pending, ProtocolError, RequestLimits, RequestScanner, ScannedFrame, Streamed,
     is_security_violation,
 };
+pub use wakeup::Wakeup;
 pub use write::Proto;

@@ -16,6 +16,14 @@ pub(super) enum Number {
 /// 22 bytes, so calling it again on a line that trickles in is cheap.
 #[inline]
 pub(super) fn line(buf: &[u8]) -> Number {
+    // Lengths and counts are mostly short.
+    match buf {
+        [a @ b'0'..=b'9', b'\r', b'\n', ..] => return Number::Whole { value: i64::from(a - b'0'), len: 3 },
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            return Number::Whole { value: i64::from(a - b'0') * 10 + i64::from(b - b'0'), len: 4 };
+        }
+        _ => {}
+    }
     let negative = buf.first() == Some(&b'-');
     let digits = if negative { &buf[1..] } else { buf };
     let mut value: u64 = 0;

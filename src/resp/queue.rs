@@ -3,6 +3,11 @@
 //! A request that is answered elsewhere takes a [`Ticket`]; whoever answers it, in whatever order, the client gets the
 //! replies in the order of its requests. Never does I/O; never leaves its thread.
 
+mod run;
+
+pub use run::Run;
+
+use super::wakeup::Wakeup;
 use bytes::{Buf, Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,7 +32,7 @@ struct Inner {
     /// Bytes kept in `slots`.
     held_bytes: usize,
     waiting: usize,
-    waker: Option<Waker>,
+    wakeup: Wakeup,
 }
 
 /// One client's replies. Shared (`Rc`) by its session and by whoever owes it a reply.
@@ -98,7 +103,7 @@ impl ReplyQueue {
         let mut inner = self.inner.borrow_mut();
         inner.out.extend_from_slice(bytes);
         self.check_limit(&inner);
-        Self::wake(&mut inner);
+        inner.wakeup.wake();
     }
 
     /// How many requests wait for their reply.
@@ -146,7 +151,7 @@ impl ReplyQueue {
     /// A reply cannot be completed, or the client's own upstream connection is lost: close it after what is ready.
     pub fn break_off(&self) {
         self.broken.set(true);
-        Self::wake(&mut self.inner.borrow_mut());
+        self.inner.borrow_mut().wakeup.wake();
     }
 
     /// Whether [`break_off`](Self::break_off) was called.
@@ -160,7 +165,7 @@ impl ReplyQueue {
         self.closed.set(true);
         let mut inner = self.inner.borrow_mut();
         inner.out = BytesMut::new();
-        inner.waker = None;
+        inner.wakeup.clear();
     }
 
     /// Runs `write` on the bytes that are ready; it returns how many of them it took.
@@ -189,16 +194,12 @@ impl ReplyQueue {
 
     /// Whom to wake when a reply came.
     pub fn register(&self, waker: &Waker) {
-        let mut inner = self.inner.borrow_mut();
-        match &mut inner.waker {
-            Some(known) if known.will_wake(waker) => {}
-            other => *other = Some(waker.clone()),
-        }
+        self.inner.borrow_mut().wakeup.register(waker);
     }
 
     /// Wakes the session: something outside its replies changed.
     pub fn wake_session(&self) {
-        Self::wake(&mut self.inner.borrow_mut());
+        self.inner.borrow_mut().wakeup.wake();
     }
 
     /// May an operation of this client join the batch `id`? Only where no other batch has one in flight: a client's
@@ -234,12 +235,6 @@ impl ReplyQueue {
         self.batch.set((id, count.saturating_sub(1)));
     }
 
-    fn wake(inner: &mut Inner) {
-        if let Some(waker) = inner.waker.take() {
-            waker.wake();
-        }
-    }
-
     fn check_limit(&self, inner: &Inner) {
         if inner.out.len() + inner.held_bytes > self.limit_bytes {
             self.overflowed.set(true);
@@ -259,21 +254,28 @@ impl ReplyQueue {
             inner.held_bytes += bytes.len();
         }
         self.check_limit(inner);
-        Self::wake(inner);
+        inner.wakeup.wake();
     }
 
     fn complete(&self, number: u64, bytes: &[u8]) {
+        self.complete_run(number, 1, bytes);
+    }
+
+    /// `bytes` are the whole replies to `count` requests from `number` on; more than one only from the head on.
+    fn complete_run(&self, number: u64, count: usize, bytes: &[u8]) {
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
-        inner.waiting -= 1;
+        inner.waiting -= count;
         if self.closed.get() || self.overflowed.get() {
-            Self::wake(inner);
+            inner.wakeup.wake();
             return;
         }
         if number == inner.head {
             inner.out.extend_from_slice(bytes);
-            inner.slots.pop_front();
-            inner.head += 1;
+            for _ in 0..count {
+                inner.slots.pop_front();
+            }
+            inner.head += count as u64;
             while let Some(slot) = inner.slots.front_mut() {
                 match slot {
                     Slot::Ready(ready) => {
@@ -304,7 +306,7 @@ impl ReplyQueue {
             *slot = Slot::Ready(ready);
         }
         self.check_limit(inner);
-        Self::wake(inner);
+        inner.wakeup.wake();
     }
 }
 
@@ -386,6 +388,29 @@ mod tests {
         assert_eq!(taken(&queue), b"first second third fou"[2..].to_vec());
         fourth.complete(b"rth");
         assert_eq!((taken(&queue), queue.waiting(), queue.unsent_bytes()), (b"rth".to_vec(), 0, 0));
+    }
+
+    #[test]
+    fn a_run_is_of_one_client_in_its_order_and_only_where_it_is_its_turn() {
+        let (queue, other) = (ReplyQueue::new(1 << 20), ReplyQueue::new(1 << 20));
+        let (first, second, third) = (queue.ticket(), queue.ticket(), queue.ticket());
+        let (gap, fifth, sixth, muted) = (queue.ticket(), queue.ticket(), queue.ticket(), queue.muted_ticket());
+        let mut run = Run::begin(first);
+        assert!(run.takes(&second) && !run.takes(&third) && !run.takes(&other.ticket()));
+        run.take(second);
+        assert!(run.takes(&third) && !run.takes(&fifth));
+        run.take(third);
+        let early = Run::begin(fifth);
+        assert!(!early.takes(&sixth));
+        early.complete(b"5");
+        run.complete(b"123");
+        assert_eq!((taken(&queue), queue.waiting(), queue.queued()), (b"123".to_vec(), 3, 4));
+        gap.complete(b"4");
+        let run = Run::begin(sixth);
+        assert!(!run.takes(&muted));
+        run.complete(b"6");
+        Run::begin(muted).complete(b"7");
+        assert_eq!((taken(&queue), queue.waiting(), queue.queued()), (b"456".to_vec(), 0, 0));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::clients::ClientEntry;
 use crate::command::Args;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which clients.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -141,6 +142,7 @@ pub struct Asking<'a> {
 pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, me: &Asking<'_>) {
     let state = entry.state().clone();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let total = |figure: &AtomicU64| figure.load(Ordering::Relaxed).to_string();
     let mut blank = "";
     for field in upstream.trim_end_matches('\n').split(' ') {
         out.push_str(blank);
@@ -160,9 +162,9 @@ pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, me:
             "flags" => Some(flags(value, own, entry.door.unix)),
             "lib-name" => Some(text(&state.lib_name)),
             "lib-ver" => Some(text(&state.lib_ver)),
-            "tot-net-in" => Some(state.bytes_in.to_string()),
-            "tot-net-out" => Some(state.bytes_out.to_string()),
-            "tot-cmds" => Some(state.requests.to_string()),
+            "tot-net-in" => Some(total(&entry.traffic.bytes_in)),
+            "tot-net-out" => Some(total(&entry.traffic.bytes_out)),
+            "tot-cmds" => Some(total(&entry.traffic.requests)),
             // Redis has the request in its buffer while it answers it.
             "qbuf" if entry.id == me.id => Some(me.request_bytes.to_string()),
             _ if own => None,

@@ -53,12 +53,19 @@ pub struct ClientState {
     pub link_id: Option<u64>,
     /// It has subscriptions.
     pub subscribed: bool,
-    /// Requests so far.
-    pub requests: u64,
+}
+
+/// What a client did so far. Its session writes them, others read them: they need no lock.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Requests.
+    pub requests: AtomicU64,
     /// Bytes read from it.
-    pub bytes_in: u64,
+    pub bytes_in: AtomicU64,
     /// Bytes written to it.
-    pub bytes_out: u64,
+    pub bytes_out: AtomicU64,
+    /// Milliseconds from the client's beginning to its last request.
+    active_ms: AtomicU64,
 }
 
 /// One client.
@@ -67,9 +74,9 @@ pub struct ClientEntry {
     pub id: u64,
     /// Where it came in.
     pub door: Door,
+    /// What it did so far.
+    pub traffic: Traffic,
     since: Instant,
-    /// Milliseconds from `since` to its last request.
-    active_ms: AtomicU64,
     state: Mutex<ClientState>,
     killed: AtomicBool,
     finished: AtomicBool,
@@ -99,8 +106,8 @@ impl Clients {
         let entry = Arc::new(ClientEntry {
             id,
             door,
+            traffic: Traffic::default(),
             since: Instant::now(),
-            active_ms: AtomicU64::new(0),
             state: Mutex::default(),
             killed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -132,6 +139,12 @@ impl Clients {
         let mut all: Vec<_> = self.entries.iter().map(|entry| Arc::clone(&entry)).collect();
         all.sort_unstable_by_key(|entry| entry.id);
         all
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.len()
     }
 
     /// CLIENT PAUSE was told through the sidecar: until then the upstream may let commands wait. None: CLIENT UNPAUSE.
@@ -199,12 +212,12 @@ impl ClientEntry {
     /// How long it has asked nothing.
     #[must_use]
     pub fn idle(&self) -> Duration {
-        self.age().saturating_sub(Duration::from_millis(self.active_ms.load(Ordering::Relaxed)))
+        self.age().saturating_sub(Duration::from_millis(self.traffic.active_ms.load(Ordering::Relaxed)))
     }
 
     /// It asked something just now.
     pub fn is_active(&self) {
-        self.active_ms.store(self.age().as_millis() as u64, Ordering::Relaxed);
+        self.traffic.active_ms.store(self.age().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// What it last said of itself.

@@ -1,7 +1,8 @@
 //! What a session knows of its client, apart from the bytes that are being read.
 
 use super::clients::{ClientEntry, Clients};
-use crate::command::Args;
+use super::last_command::LastCommand;
+use crate::command::{Args, CommandTable, Route as Way, route};
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::batcher::Batcher;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
@@ -12,10 +13,12 @@ use crate::upstream::link::{Scratch, refusal};
 use crate::upstream::links::pins::{PinnedLink, ProvingLink};
 use crate::upstream::links::{Links, SharedLink};
 use crate::upstream::stream::Greeting;
+use arc_swap::{ArcSwap, Cache};
 use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
 
@@ -62,6 +65,8 @@ pub struct SessionContext {
     pub workers: usize,
     /// What is known of the upstream.
     pub knowledge: Arc<Knowledge>,
+    /// What it knows of commands, at hand.
+    pub commands: RefCell<Cache<Arc<ArcSwap<CommandTable>>, Arc<CommandTable>>>,
     /// All clients, those of other workers too.
     pub clients: Arc<Clients>,
     /// The sidecar's own user upstream.
@@ -74,6 +79,13 @@ pub struct SessionContext {
     pub closing: Cell<bool>,
     /// Counts requests, for the worker to see whether clients are still at work.
     pub requests: Cell<u64>,
+}
+
+impl SessionContext {
+    /// Which way a request goes for a client without a connection of its own.
+    pub(super) fn route(&self, args: &Args<'_>) -> Way {
+        route(args, self.commands.borrow_mut().load())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,14 +202,20 @@ pub(super) struct Core {
     /// The upstream was asked whether the pinned connection waits in a command.
     pub probe: Option<(SharedLink, Rc<ReplyQueue>)>,
     counts: [u64; ROUTES.len()],
-    /// The name of the last command and its first argument, as far as they fit, and how much of each does.
-    command: ([u8; COMMAND_BYTES], usize, usize),
+    command: LastCommand,
+    published: Ways,
+    requests: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
 }
 
-/// The name and the subcommand of the last command that CLIENT LIST shows; Redis's longest is shorter.
-const COMMAND_BYTES: usize = 40;
+/// What others were told last of the ways that this client's requests go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Ways {
+    upstream_id: Option<u64>,
+    link_id: Option<u64>,
+    subscribed: bool,
+}
 
 impl Core {
     pub fn new(context: Rc<SessionContext>, replies: Rc<ReplyQueue>, entry: Arc<ClientEntry>) -> Self {
@@ -217,7 +235,9 @@ impl Core {
             wait: None,
             probe: None,
             counts: [0; ROUTES.len()],
-            command: ([0; COMMAND_BYTES], 0, 0),
+            command: LastCommand::default(),
+            published: Ways::default(),
+            requests: 0,
             bytes_in: 0,
             bytes_out: 0,
             context,
@@ -295,15 +315,9 @@ impl Core {
         self.counts[route as usize] += 1;
     }
 
-    /// Notes what CLIENT LIST shows as the last command.
-    pub fn note_command(&mut self, args: &Args<'_>) {
-        let (bytes, name_len, sub_len) = &mut self.command;
-        let name = args.get(0).unwrap_or_default();
-        let sub = args.get(1).filter(|sub| name.len() + sub.len() <= COMMAND_BYTES).unwrap_or_default();
-        *name_len = name.len().min(COMMAND_BYTES);
-        *sub_len = sub.len();
-        bytes[..*name_len].copy_from_slice(&name[..*name_len]);
-        bytes[*name_len..*name_len + *sub_len].copy_from_slice(sub);
+    /// Notes what CLIENT LIST shows as the last command. Returns whether it is known to go over a link.
+    pub fn note_command(&mut self, args: &Args<'_>) -> bool {
+        self.command.note(args, self.context.commands.borrow_mut().load())
     }
 
     /// Hands the figures of what was done since the last time over: to the metrics, and to whom else speaks of this client.
@@ -316,31 +330,30 @@ impl Core {
                 requests += count;
             }
         }
+        let traffic = &self.entry.traffic;
         if requests > 0 {
             self.context.requests.set(self.context.requests.get() + requests);
+            self.requests += requests;
+            traffic.requests.store(self.requests, Ordering::Relaxed);
             self.entry.is_active();
         }
+        traffic.bytes_in.store(self.bytes_in, Ordering::Relaxed);
+        traffic.bytes_out.store(self.bytes_out, Ordering::Relaxed);
         let pinned = self.pin.as_ref().map(|pin| (pin.upstream_id(), !pin.remembered().subscriptions.is_empty()));
         let (upstream_id, subscribed) = pinned.unwrap_or_default();
-        let changed = {
+        let ways = Ways { upstream_id, subscribed, link_id: self.link.as_ref().and_then(|link| link.upstream_id()) };
+        if ways == self.published && !self.command.is_new() {
+            return;
+        }
+        let changed = self.published.upstream_id != upstream_id;
+        {
             let mut state = self.entry.state();
-            let changed = state.upstream_id != upstream_id;
-            (state.upstream_id, state.subscribed) = (upstream_id, subscribed);
-            state.link_id = self.link.as_ref().and_then(|link| link.upstream_id());
-            state.requests += requests;
-            (state.bytes_in, state.bytes_out) = (self.bytes_in, self.bytes_out);
+            (state.upstream_id, state.subscribed, state.link_id) = (upstream_id, subscribed, ways.link_id);
             if requests > 0 {
-                let (bytes, name_len, sub_len) = &self.command;
-                let name = &bytes[..*name_len];
-                state.command.clear();
-                state.command.extend(name.iter().map(u8::to_ascii_lowercase));
-                if *sub_len > 0 && self.context.knowledge.commands.load().has_subcommands(&state.command) {
-                    state.command.push(b'|');
-                    state.command.extend(bytes[*name_len..*name_len + *sub_len].iter().map(u8::to_ascii_lowercase));
-                }
+                self.command.write(&mut state.command);
             }
-            changed
-        };
+        }
+        self.published = ways;
         if changed {
             self.entry.wake_waiters();
         }

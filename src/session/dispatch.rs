@@ -5,7 +5,7 @@ use super::clients::OwnConnection;
 use super::core::{Core, Lane, Phase, ReplyMode, Step};
 use super::encode;
 use super::rewritten::NOBODY;
-use crate::command::{Args, Local, Pin, Route, route};
+use crate::command::{Args, Local, Pin, Route};
 use crate::inventory::commands::{Context as CommandContext, Request, parse};
 use crate::inventory::id::cell_of;
 use crate::inventory::reply::Outcome;
@@ -36,9 +36,12 @@ impl Core {
             self.phase = Phase::Finishing;
             return Step::Done;
         }
-        let redirected = match self.redirected(cx, &args) {
-            Poll::Pending => return Step::Blocked,
-            Poll::Ready(redirected) => redirected,
+        let redirected = match args.len() {
+            ..5 => Redirected::No,
+            _ => match self.redirected(cx, &args) {
+                Poll::Pending => return Step::Blocked,
+                Poll::Ready(redirected) => redirected,
+            },
         };
         let refused = matches!(redirected, Redirected::Refused);
         let (frame, args) = match &redirected {
@@ -48,14 +51,17 @@ impl Core {
         if self.replies.queued() >= self.context.settings.pipeline_max || !self.has_room(cx) {
             return Step::Blocked;
         }
-        self.note_command(&args);
+        let goes_by_link = self.note_command(&args);
         if self.client.replies == ReplyMode::SkipNext {
             self.client.replies = ReplyMode::Skip;
         }
         let step = match &self.pin {
             _ if refused => self.refuse_redirect(),
             Some(_) => self.dispatch_pinned(frame, &args),
-            None => self.dispatch_shared(cx, frame, &args),
+            None => {
+                let route = if goes_by_link { Route::Link } else { self.context.route(&args) };
+                self.dispatch_shared(cx, frame, &args, route)
+            }
         };
         if let (Redirected::To(..), Some(pin)) = (&redirected, &self.pin) {
             pin.redirect.set(self.redirect);
@@ -75,7 +81,7 @@ impl Core {
 
     /// `CLIENT TRACKING … REDIRECT id` with the id upstream of that client's own connection, which it is made to have.
     fn redirected(&mut self, cx: &Context<'_>, args: &Args<'_>) -> Poll<Redirected> {
-        if args.len() < 5 || !args.is(0, "CLIENT") || !args.is(1, "TRACKING") {
+        if !args.is(0, "CLIENT") || !args.is(1, "TRACKING") {
             return Poll::Ready(Redirected::No);
         }
         let Some(place) = (3..args.len() - 1).find(|&at| args.is(at, "REDIRECT")) else {
@@ -95,8 +101,8 @@ impl Core {
         Poll::Ready(Redirected::To(frame, ranges))
     }
 
-    fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>) -> Step {
-        match route(args, &self.context.knowledge.commands.load()) {
+    fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>, route: Route) -> Step {
+        match route {
             Route::Inventory => self.inventory(args, self.client.greeting.proto),
             // Also where no connection can be had.
             Route::Local(Local::Info) => self.answer(Local::Info, args),

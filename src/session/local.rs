@@ -183,7 +183,8 @@ impl Core {
 
     /// Goes on with what waits for a link. Returns whether it was answered.
     pub(super) fn poll_wait(&mut self, cx: &mut Context<'_>) -> bool {
-        let answered = self.poll_answer(cx);
+        // Looked at before it is taken out: each poll comes by here, and it is large.
+        let answered = self.wait.is_some() && self.poll_answer(cx);
         if answered {
             self.request_is_over();
         }

@@ -10,6 +10,7 @@ mod core;
 mod dispatch;
 mod input_end;
 mod introspection;
+mod last_command;
 mod local;
 mod pinned;
 mod rewritten;
@@ -102,6 +103,7 @@ impl Session {
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut drained = false;
         loop {
             self.core.replies.register(cx.waker());
             if self.core.replies.overflowed() {
@@ -129,10 +131,17 @@ impl Session {
             if self.is_over() {
                 return Poll::Ready(Ok(()));
             }
-            if let Poll::Ready(read) = self.read(cx) {
-                progress |= read?;
+            // Once it had no more the task is woken when more comes: asking again in the same poll finds nothing.
+            while !drained && self.may_read(cx) {
+                match self.read(cx) {
+                    Poll::Ready(read) => progress |= read?,
+                    Poll::Pending => drained = true,
+                }
+                if !self.only_waits() {
+                    break;
+                }
             }
-            if !progress {
+            if !progress || (drained && self.only_waits()) {
                 if self.core.phase == Phase::Ended {
                     self.core.end_input(cx, self.blocked);
                 }
@@ -140,6 +149,20 @@ impl Session {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Another round would find nothing but the socket's next bytes, or a reply, which wakes the session. So it is with
+    /// nearly every request.
+    fn only_waits(&self) -> bool {
+        let core = &self.core;
+        core.phase == Phase::Open
+            && matches!(core.stage, Stage::Frames)
+            && self.unread.is_empty()
+            && core.pin.is_none()
+            && core.wait.is_none()
+            && !core.entry.is_wanted()
+            && core.replies.ready_bytes() == 0
+            && !core.replies.overflowed()
     }
 
     fn is_over(&self) -> bool {
@@ -175,7 +198,7 @@ impl Session {
     /// Returns whether a byte was written.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let pause = self.core.context.settings.output_pause_bytes;
-        let before = self.core.replies.unsent_bytes();
+        let before = if self.core.pin.is_some() { self.core.replies.unsent_bytes() } else { 0 };
         let mut wrote = 0;
         loop {
             let stream = &mut self.stream;
@@ -220,9 +243,6 @@ impl Session {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if !self.may_read(cx) {
-            return Poll::Pending;
-        }
         let scratch = Rc::clone(&self.core.context.scratch);
         let mut scratch = scratch.borrow_mut();
         let mut buf = ReadBuf::new(&mut scratch);

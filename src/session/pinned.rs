@@ -2,7 +2,7 @@
 
 use super::core::{Core, Lane, Phase, Stage, Step};
 use super::local::strict_integer;
-use crate::command::{Args, Hello, Local, Pin, Route, listed_name, route};
+use crate::command::{Args, Hello, Local, Pin, Route, listed_name};
 use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
 use crate::resp::write;
 use crate::upstream::link::state::{Effect, Family, Kept, Rewrite, Watch};
@@ -281,7 +281,7 @@ impl Core {
 
     /// As for any client; but one that has its own connection from the beginning may wait for its own writes.
     pub(super) fn pinned_route(&self, args: &Args<'_>) -> Route {
-        match route(args, &self.context.knowledge.commands.load()) {
+        match self.context.route(args) {
             Route::Pin(Pin::Wait) if self.context.tenant.pin_always => Route::Pin(Pin::Blocking),
             route => route,
         }

@@ -21,7 +21,7 @@ const OLD: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Knowledge {
     /// Its commands.
-    pub commands: ArcSwap<CommandTable>,
+    pub commands: Arc<ArcSwap<CommandTable>>,
     /// None before the first connection.
     pub engine: ArcSwap<Option<Engine>>,
     asked: Mutex<Option<Instant>>,

@@ -13,7 +13,7 @@ use super::stream::Greeting;
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, ErrorKind, ErrorOrigin, Metrics};
-use crate::resp::{ReplyQueue, Ticket};
+use crate::resp::{ReplyQueue, Ticket, Wakeup};
 use bytes::{Bytes, BytesMut};
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -58,7 +58,7 @@ struct Inner {
     slots: VecDeque<Slot>,
     /// Scripts among them.
     scripts: usize,
-    waker: Option<Waker>,
+    wakeup: Wakeup,
     /// Sessions that wait for this link to be up, or for room in `out`.
     waiters: Vec<Waker>,
     /// Of the last attempt to connect, where it failed.
@@ -134,7 +134,7 @@ impl Link {
                 written: 0,
                 slots: VecDeque::new(),
                 scripts: 0,
-                waker: None,
+                wakeup: Wakeup::default(),
                 waiters: Vec::new(),
                 last_error: None,
                 hello: Bytes::new(),
@@ -171,7 +171,7 @@ impl Link {
         inner.scripts += usize::from(is_script(&watch));
         inner.slots.push_back(Slot { ticket, start, watch });
         inner.out.extend_from_slice(request);
-        wake(&mut inner.waker);
+        inner.wakeup.wake();
     }
 
     /// Bytes for which no slot is kept: the rest of a large request, or a raw connection's.
@@ -179,7 +179,7 @@ impl Link {
         let mut inner = self.inner.borrow_mut();
         if !matches!(inner.state, State::Down(_) | State::Closed) {
             inner.out.extend_from_slice(bytes);
-            wake(&mut inner.waker);
+            inner.wakeup.wake();
         }
     }
 
@@ -320,12 +320,12 @@ impl Link {
     pub fn close(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.state = State::Closed;
-        wake(&mut inner.waker);
+        inner.wakeup.wake();
     }
 
     /// The client took bytes: go on reading.
     pub fn wake(&self) {
-        wake(&mut self.inner.borrow_mut().waker);
+        self.inner.borrow_mut().wakeup.wake();
     }
 
     fn kind(&self) -> ConnectionKind {
@@ -369,12 +369,6 @@ pub fn new_scratch() -> Scratch {
 
 fn is_script(watch: &Option<Box<Watch>>) -> bool {
     watch.as_ref().is_some_and(|watch| watch.effect == Effect::Script)
-}
-
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
-    }
 }
 
 /// The reply for what was never sent.

@@ -4,7 +4,7 @@ use super::state::{Effect, Event, event};
 use super::{Link, OUT_PAUSE_BYTES, Scratch, Sharing, Slot};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::Direction;
-use crate::resp::{ReplyQueue, ReplyScanner};
+use crate::resp::{ReplyQueue, ReplyScanner, Run};
 use crate::upstream::stream::Stream;
 use bytes::{Buf, BytesMut};
 use std::pin::Pin;
@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Interval;
 
-/// An output buffer that grew past this is given back once it is empty.
+/// An output buffer that grew past this is given back once it is empty and was no larger for a tick: memory that is taken
+/// anew for each large request costs more than the request.
 const KEEP_CAPACITY_BYTES: usize = 256 * 1024;
 /// A frame that must be looked into is kept until it is whole, up to so many bytes: a message is a bulk of 512 MiB at most.
 const WHOLE_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -38,6 +39,10 @@ pub(super) struct Driver<'l> {
     silent_ticks: u32,
     /// The sending side is closed.
     shut: bool,
+    /// The most bytes that waited to be written since the last tick.
+    out_peak: usize,
+    /// It was more than is kept.
+    out_large: bool,
 }
 
 impl<'l> Driver<'l> {
@@ -54,6 +59,8 @@ impl<'l> Driver<'l> {
             tick,
             silent_ticks: 0,
             shut: false,
+            out_peak: 0,
+            out_large: false,
         }
     }
 
@@ -63,7 +70,7 @@ impl<'l> Driver<'l> {
 
     /// Ready when the connection is at its end, with the reason.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream, scratch: &Scratch) -> Poll<UpstreamError> {
-        self.link.inner.borrow_mut().waker = Some(cx.waker().clone());
+        self.link.inner.borrow_mut().wakeup.register(cx.waker());
         if self.link.is_closed() {
             return Poll::Ready(UpstreamError::new(Kind::Io, "closed"));
         }
@@ -82,6 +89,7 @@ impl<'l> Driver<'l> {
     }
 
     fn on_tick(&mut self) -> Option<UpstreamError> {
+        self.shrink();
         let (reply_timeout, owes) = match &self.link.sharing {
             Sharing::Shared { reply_timeout } => (reply_timeout, !self.link.inner.borrow().slots.is_empty()),
             // It owes at least its end, and waits for nothing but a client that reads.
@@ -100,9 +108,23 @@ impl<'l> Driver<'l> {
         })
     }
 
+    /// Gives a large output buffer back that was not needed since the last tick.
+    fn shrink(&mut self) {
+        let is_large = std::mem::take(&mut self.out_peak) > KEEP_CAPACITY_BYTES;
+        if std::mem::replace(&mut self.out_large, is_large) && !is_large {
+            let mut inner = self.link.inner.borrow_mut();
+            if inner.out.is_empty() {
+                inner.out = BytesMut::new();
+            } else {
+                self.out_large = true;
+            }
+        }
+    }
+
     fn write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Result<(), UpstreamError> {
         let mut guard = self.link.inner.borrow_mut();
         let inner = &mut *guard;
+        let peak = inner.out.len();
         while !inner.out.is_empty() {
             match Pin::new(&mut *stream).poll_write(cx, &inner.out) {
                 Poll::Pending => break,
@@ -121,9 +143,7 @@ impl<'l> Driver<'l> {
                 shut => self.shut = shut.is_ready(),
             }
         }
-        if inner.out.is_empty() && inner.out.capacity() > KEEP_CAPACITY_BYTES {
-            inner.out = BytesMut::new();
-        }
+        self.out_peak = self.out_peak.max(peak);
         if inner.out.len() < OUT_PAUSE_BYTES {
             inner.waiters.drain(..).for_each(Waker::wake);
         }
@@ -176,6 +196,10 @@ impl<'l> Driver<'l> {
         }
         let mut at = 0;
         while at < bytes.len() {
+            at += self.deliver_run(&bytes[at..]);
+            if at == bytes.len() {
+                break;
+            }
             let advance = self
                 .scanner
                 .advance(&bytes[at..])
@@ -190,6 +214,34 @@ impl<'l> Driver<'l> {
         self.rest.clear();
         self.rest.extend_from_slice(&bytes[at..]);
         Ok(())
+    }
+
+    /// Gives a run of short replies, which answer requests of one client that came one after the other and that nobody
+    /// watches, to that client in one piece. Returns how many bytes they are; 0 where there is none.
+    fn deliver_run(&mut self, bytes: &[u8]) -> usize {
+        if self.kept.is_some() || self.link.is_exclusive() {
+            return 0;
+        }
+        let mut inner = self.link.inner.borrow_mut();
+        let mut next = |scanner: &mut ReplyScanner, at: usize, run: Option<&Run>| {
+            let slot = inner.slots.front()?;
+            if slot.watch.is_some() || run.is_some_and(|run| !run.takes(&slot.ticket)) {
+                return None;
+            }
+            let len = scanner.advance_short(&bytes[at..])?;
+            Some((len, inner.slots.pop_front()?.ticket))
+        };
+        let mut at = 0;
+        let Some((len, ticket)) = next(&mut self.scanner, at, None) else { return 0 };
+        at += len;
+        let mut run = Run::begin(ticket);
+        while let Some((len, ticket)) = next(&mut self.scanner, at, Some(&run)) {
+            at += len;
+            run.take(ticket);
+        }
+        drop(inner);
+        run.complete(&bytes[..at]);
+        at
     }
 
     fn deliver_part(&mut self, part: &[u8], done: bool) -> Result<(), UpstreamError> {

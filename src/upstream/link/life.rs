@@ -199,7 +199,7 @@ async fn closed(link: &Link) {
         if matches!(inner.state, State::Closed) {
             return Poll::Ready(());
         }
-        inner.waker = Some(cx.waker().clone());
+        inner.wakeup.register(cx.waker());
         Poll::Pending
     })
     .await;
