@@ -20,7 +20,7 @@ local function easy()
   for i = 2, asked_n do
     local sku
     if ARGV[at] == 'r' then
-      if found[i] or ARGV[at + 3] + 0 > now or ARGV[at + 4] + remember_ms <= now then return nil end
+      if found[i] or ARGV[at + 4] + remember_ms <= now then return nil end
       sku = ARGV[at + 2]
       at = at + 6
     else
@@ -189,8 +189,8 @@ end
 -- The same where it is but one lot of one quantity, and there is enough.
 local function easiest()
   local id, sku, runs = ARGV[8], ARGV[9], ARGV[12]
-  local made, record = ARGV[11] + 0, call('HGET', KEY_STOCK, sku)
-  if not record or made > now or made + remember_ms <= now or call('HEXISTS', KEY_LOTS, batch) == 1 then return nil end
+  local record = call('HGET', KEY_STOCK, sku)
+  if not record or ARGV[11] + remember_ms <= now or call('HEXISTS', KEY_LOTS, batch) == 1 then return nil end
   local count, quantity = unpack_number('>I2I4', runs)
   local available, reserved, committed, due = unpack_number(STOCK, record)
   local taken, expires = count * quantity, now + ARGV[10]

@@ -297,6 +297,20 @@ impl Batcher {
         Some(batch)
     }
 
+    /// What has arrived already is to join: as long as a look at the sockets brings more operations, another look is worth it.
+    /// Nothing is waited for that is not there.
+    async fn gather(&self) {
+        let mut before = 0;
+        loop {
+            let waiting = self.state.borrow().queue.len();
+            if waiting <= before || waiting >= self.limits.batch_ops_max {
+                return;
+            }
+            before = waiting;
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Answers what waited too long to be sent. Returns when the next will have.
     fn expire_queue(&self) -> Option<Instant> {
         let now = Instant::now();
@@ -446,6 +460,7 @@ impl Tally {
 async fn dispatch(batcher: Rc<Batcher>) {
     loop {
         batcher.submitted.set(None);
+        batcher.gather().await;
         while let Some(batch) = batcher.take_batch() {
             batcher.metrics.batch_operations.record(batch.len() as f64);
             tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch));
