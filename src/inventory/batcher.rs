@@ -6,11 +6,13 @@
 //! A client's operations take effect in its order: while one is in flight, its next ones wait or join the same batch.
 
 mod call;
+mod job;
 mod sending;
 mod transaction;
 
 pub use transaction::Queued;
 
+use self::job::{Job, Join, Owner, Tally};
 use super::id::Mint;
 use super::keys::{self, CellKeys};
 use super::marks::Marks;
@@ -18,7 +20,7 @@ use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
 use super::sold_out::SoldOut;
 use crate::error::Kind;
-use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Operation, OperationMetrics, Status};
+use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, OperationMetrics, Status};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::pool::{Fitting, Pool};
@@ -52,31 +54,6 @@ pub struct BatcherLimits {
     pub deadline: Duration,
     /// How long an ended reservation is remembered, ms.
     pub remember_ms: u64,
-}
-
-enum Owner {
-    Client(Ticket, Proto),
-    Part(Rc<Join>, usize),
-    Internal(oneshot::Sender<Outcome>),
-    /// Answered inside EXEC's reply.
-    Transaction,
-}
-
-/// A client's request whose parts went to several cells.
-struct Join {
-    parts: RefCell<Vec<Option<Outcome>>>,
-    waiting: Cell<usize>,
-    client: Cell<Option<(Ticket, Proto)>>,
-}
-
-struct Job {
-    operation: ScriptOperation,
-    owner: Owner,
-    client: Option<Rc<ReplyQueue>>,
-    queued: Instant,
-    deadline: Instant,
-    /// It was sent, and what became of it is not known.
-    unknown: bool,
 }
 
 struct State {
@@ -429,31 +406,6 @@ impl Batcher {
                 }
             }
         }
-    }
-}
-
-/// Operations that ended alike, one after the other; a batch's mostly do.
-#[derive(Default)]
-struct Tally {
-    run: Option<(Operation, Status, Instant)>,
-    count: u64,
-}
-
-impl Tally {
-    fn add(&mut self, metrics: &OperationMetrics, operation: Operation, status: Status, queued: Instant) {
-        let run = Some((operation, status, queued));
-        if self.run != run {
-            self.record(metrics);
-            self.run = run;
-        }
-        self.count += 1;
-    }
-
-    fn record(&mut self, metrics: &OperationMetrics) {
-        if let Some((operation, status, queued)) = self.run.take() {
-            metrics.record(operation, status, queued.elapsed(), self.count);
-        }
-        self.count = 0;
     }
 }
 

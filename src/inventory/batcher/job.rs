@@ -1,0 +1,61 @@
+//! An operation on its way: who waits for it, and since when.
+
+use crate::inventory::operation::ScriptOperation;
+use crate::inventory::reply::Outcome;
+use crate::metrics::{Operation, OperationMetrics, Status};
+use crate::resp::{Proto, ReplyQueue, Ticket};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Who is told what became of it.
+pub(super) enum Owner {
+    Client(Ticket, Proto),
+    Part(Rc<Join>, usize),
+    Internal(oneshot::Sender<Outcome>),
+    /// Answered inside EXEC's reply.
+    Transaction,
+}
+
+/// A client's request whose parts went to several cells.
+pub(super) struct Join {
+    pub parts: RefCell<Vec<Option<Outcome>>>,
+    pub waiting: Cell<usize>,
+    pub client: Cell<Option<(Ticket, Proto)>>,
+}
+
+pub(super) struct Job {
+    pub operation: ScriptOperation,
+    pub owner: Owner,
+    pub client: Option<Rc<ReplyQueue>>,
+    pub queued: Instant,
+    pub deadline: Instant,
+    /// It was sent, and what became of it is not known.
+    pub unknown: bool,
+}
+
+/// Operations that ended alike, one after the other; a batch's mostly do.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub run: Option<(Operation, Status, Instant)>,
+    pub count: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, metrics: &OperationMetrics, operation: Operation, status: Status, queued: Instant) {
+        let run = Some((operation, status, queued));
+        if self.run != run {
+            self.record(metrics);
+            self.run = run;
+        }
+        self.count += 1;
+    }
+
+    pub(super) fn record(&mut self, metrics: &OperationMetrics) {
+        if let Some((operation, status, queued)) = self.run.take() {
+            metrics.record(operation, status, queued.elapsed(), self.count);
+        }
+        self.count = 0;
+    }
+}
