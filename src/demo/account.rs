@@ -13,15 +13,12 @@ pub(super) struct Stock {
 }
 
 impl Stock {
-    /// From `available reserved committed`, as the stock hash has it.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.split(' ').map(str::parse);
-        let stock = Self {
-            available: numbers.next()?.ok()?,
-            reserved: numbers.next()?.ok()?,
-            committed: numbers.next()?.ok()?,
-        };
-        numbers.next().is_none().then_some(stock)
+    /// From available, reserved, committed and a time, 8 bytes each, as the stock hash has them.
+    pub(super) fn parse(record: &[u8]) -> Option<Self> {
+        let numbers: Vec<i64> =
+            record.chunks(8).map(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?))).collect::<Option<_>>()?;
+        let [available, reserved, committed, _] = numbers[..] else { return None };
+        Some(Self { available, reserved, committed })
     }
 }
 
@@ -154,8 +151,9 @@ mod tests {
 
     #[test]
     fn stock_is_read_as_the_script_writes_it() {
-        assert_eq!(Stock::parse("-3 2 10"), Some(stock(-3, 2, 10)));
-        for bad in ["", "1", "1 2", "1 2 3 4", "1 2 x", "1  2 3"] {
+        let record = |numbers: &[i64]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+        assert_eq!(Stock::parse(&record(&[-3, 2, 10, 1_800_000_000_000])), Some(stock(-3, 2, 10)));
+        for bad in [&record(&[])[..], &record(&[1, 2, 3]), &record(&[1, 2, 3, 4, 5]), b"1 2 3 4"] {
             assert_eq!(Stock::parse(bad), None, "{bad:?}");
         }
     }

@@ -51,7 +51,7 @@ impl Ledger {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.ask().await {
-                Ok(texts) => return self.parse(&texts),
+                Ok(records) => return self.parse(&records),
                 Err(error) if Instant::now() > until => return Err(format!("the stock cannot be read: {error}")),
                 Err(_) => sleep(AGAIN).await,
             }
@@ -63,11 +63,11 @@ impl Ledger {
     /// # Cancel safety
     /// As [`Ledger::read`].
     pub(super) async fn glance(&mut self) -> Option<Vec<Stock>> {
-        let texts = timeout(GLANCE, self.ask()).await.ok()?.ok()?;
-        self.parse(&texts).ok()
+        let records = timeout(GLANCE, self.ask()).await.ok()?.ok()?;
+        self.parse(&records).ok()
     }
 
-    async fn ask(&mut self) -> RedisResult<Vec<Option<String>>> {
+    async fn ask(&mut self) -> RedisResult<Vec<Option<Vec<u8>>>> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -75,15 +75,15 @@ impl Ledger {
                 self.client.get_multiplexed_async_connection_with_config(&config).await?
             }
         };
-        let texts = self.command.query_async(&mut connection).await?;
+        let records = self.command.query_async(&mut connection).await?;
         self.connection = Some(connection);
-        Ok(texts)
+        Ok(records)
     }
 
-    fn parse(&self, texts: &[Option<String>]) -> Result<Vec<Stock>, String> {
-        let stocks = self.names.iter().zip(texts).map(|(name, text)| {
-            let stock = text.as_deref().and_then(Stock::parse);
-            stock.ok_or_else(|| format!("{name}: Redis holds {text:?}, which is no stock"))
+    fn parse(&self, records: &[Option<Vec<u8>>]) -> Result<Vec<Stock>, String> {
+        let stocks = self.names.iter().zip(records).map(|(name, record)| {
+            let stock = record.as_deref().and_then(Stock::parse);
+            stock.ok_or_else(|| format!("{name}: Redis holds {record:?}, which is no stock"))
         });
         stocks.collect()
     }
