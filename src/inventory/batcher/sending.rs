@@ -23,7 +23,7 @@ const REFUSED_MAX: u32 = 4;
 /// The first pause after such a refusal; it doubles.
 const REFUSED_PAUSE: Duration = Duration::from_millis(25);
 
-/// Names a batch and counts its sendings, for the script to tell one that was overtaken (lua/lib/ops.lua).
+/// Names a batch and counts its sendings, for the script to tell one that was overtaken (lua/lib/run.lua).
 struct Sending {
     batch: Token,
     attempt: u32,
@@ -156,6 +156,14 @@ async fn check_out<'p>(
     None
 }
 
+/// The first time at once; an upstream that closes every time is not to be stormed.
+async fn pause_after_loss(batcher: &Batcher, sending: &mut Sending, earliest: Instant) {
+    if sending.lost > 0 {
+        sleep_until(earliest.min(Instant::now() + (batcher.pause)(sending.lost))).await;
+    }
+    sending.lost += 1;
+}
+
 /// Sends once. Returns what is to be sent again.
 async fn attempt(
     batcher: &Batcher,
@@ -188,6 +196,7 @@ async fn attempt(
             Ok(Err(error)) if error.kind != Kind::Io => {}
             _ => {
                 connection.give_up();
+                pause_after_loss(batcher, sending, earliest).await;
                 return jobs;
             }
         }
@@ -212,11 +221,7 @@ async fn attempt(
                 if error.kind == Kind::Timeout { ErrorKind::Timeout } else { ErrorKind::Io },
             );
             jobs.iter_mut().for_each(|job| job.unknown = true);
-            // The first time at once; an upstream that closes every time is not to be stormed.
-            if sending.lost > 0 {
-                sleep_until(earliest.min(Instant::now() + (batcher.pause)(sending.lost))).await;
-            }
-            sending.lost += 1;
+            pause_after_loss(batcher, sending, earliest).await;
             return jobs;
         }
     };
