@@ -1,5 +1,7 @@
 //! Who is this client: the namespace its inventory lives in, and what it may ask for. One tenant, without a password.
 
+pub mod isolation;
+
 use crate::config::Config;
 use std::time::Duration;
 

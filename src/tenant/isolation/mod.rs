@@ -1,0 +1,50 @@
+//! A tenant shut into its own key space: what becomes of a request ([`request`]), of its reply ([`back`]) and of what the
+//! upstream sends unasked ([`push`]). Pure: bytes in, bytes out.
+//!
+//! The rewriting is the convenience; the upstream's ACL user of the tenant is the second wall.
+
+pub mod back;
+pub mod push;
+pub mod request;
+
+pub use back::Back;
+pub use request::{Isolation, Own, Scripts, Verdict, judge};
+
+use bytes::BytesMut;
+
+/// Where a tenant's ordinary keys and channels live upstream: all of its names behind `<namespace>:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySpace {
+    prefix: Box<[u8]>,
+}
+
+impl KeySpace {
+    /// Of a namespace, `[A-Za-z0-9_-]{1,64}`: no prefix begins another, and none has a character that a glob knows.
+    #[must_use]
+    pub fn new(namespace: &str) -> Self {
+        let mut prefix = namespace.as_bytes().to_vec();
+        prefix.push(b':');
+        Self { prefix: prefix.into_boxed_slice() }
+    }
+
+    /// What stands before each name.
+    #[must_use]
+    pub fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// The name as the upstream knows it.
+    #[must_use]
+    pub fn outside(&self, name: &[u8]) -> BytesMut {
+        let mut out = BytesMut::with_capacity(self.prefix.len() + name.len());
+        out.extend_from_slice(&self.prefix);
+        out.extend_from_slice(name);
+        out
+    }
+
+    /// The tenant's name of what the upstream knows as this; None: it is not the tenant's.
+    #[must_use]
+    pub fn inside<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+        name.strip_prefix(&*self.prefix)
+    }
+}
