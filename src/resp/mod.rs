@@ -5,7 +5,7 @@
 //! - [`request`]: client → sidecar. [`RequestScanner`] finds whole frames and borrows their arguments.
 //! - [`reply`]: upstream → sidecar. [`ReplyScanner`] finds where replies end, [`decode_reply`] reads one whole.
 //! - [`mod@write`]: replies and requests of the sidecar's own.
-//! - [`splice`]: a whole reply with more in it.
+//! - [`splice`]: a whole reply with more in it. [`values`]: one taken apart.
 //! - [`queue`]: the order of one client's replies. [`Wakeup`]: whom to wake.
 //! - [`inline`]: the telnet form of a request. [`limits`]: every bound, and where it comes from.
 
@@ -16,6 +16,7 @@ pub mod queue;
 pub mod reply;
 pub mod request;
 pub mod splice;
+pub mod values;
 mod wakeup;
 pub mod write;
 

@@ -79,6 +79,13 @@ pub fn verbatim(out: &mut BytesMut, kind: &str, data: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
+/// `!n` and `text`: an error over RESP3 whose text may hold any bytes.
+pub fn blob_error(out: &mut BytesMut, text: &[u8]) {
+    header(out, b'!', text.len());
+    out.put_slice(text);
+    out.put_slice(b"\r\n");
+}
+
 /// What is not there: `_`, in RESP2 `$-1`.
 pub fn null(out: &mut BytesMut, proto: Proto) {
     out.put_slice(match proto {
