@@ -73,12 +73,19 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// Whether this is a push that is no value of the aggregate in which it stands: see the [`ReplyScanner`].
+/// Whether this is a push that is no value of the aggregate in which it stands. As the [`ReplyScanner`] judges, or the two would
+/// count differently.
 #[must_use]
 pub fn comes_in_between(value: &[u8]) -> bool {
-    const KINDS: [&[u8]; 4] = [b"message", b"pmessage", b"smessage", b"invalidate"];
-    value.first() == Some(&b'>')
-        && open(value).and_then(|mut push| push.values.next()).and_then(bulk).is_some_and(|kind| KINDS.contains(&kind))
+    let kind = match value.first() {
+        Some(b'>') => open(value).and_then(|mut push| push.values.next()).and_then(bulk),
+        _ => None,
+    };
+    // message, pmessage, smessage, invalidate.
+    matches!(
+        kind.map(|kind| (kind.len(), kind.first())),
+        Some((7, Some(b'm')) | (8, Some(b'p' | b's')) | (10, Some(b'i')))
+    )
 }
 
 /// The content of a bulk string that is the whole value. None: it is another.
