@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use inventory_sentinel::command::{Args, CommandTable, route};
 use inventory_sentinel::inventory::commands::{Context, parse};
 use inventory_sentinel::resp::{ReplyQueue, ReplyScanner, RequestLimits, RequestScanner};
-use inventory_sentinel::tenant::Tenant;
+use inventory_sentinel::tenant::{Tenants, resolve};
 use std::hint::black_box;
 
 const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$16\r\nkey:000000012345\r\n";
@@ -40,11 +40,12 @@ fn wire(criterion: &mut Criterion) {
         });
     });
 
-    let tenant = Tenant::from_config(&inventory_sentinel::config::Config::default());
+    let tenants = resolve(&inventory_sentinel::config::Config::default(), &Tenants::default()).expect("the defaults");
+    let tenant = tenants.first(None).expect("the only one");
     assert!(scanner.scan(RESERVE).is_ok());
     let ranges = scanner.args().to_vec();
     criterion.bench_function("read a reserve and encode its operation", |bench| {
-        bench.iter(|| parse(&Args::new(black_box(RESERVE), &ranges), &Context { tenant: &tenant }).1.is_ok());
+        bench.iter(|| parse(&Args::new(black_box(RESERVE), &ranges), &Context { tenant }).1.is_ok());
     });
 }
 

@@ -4,19 +4,18 @@
 use crate::admin::{self, AdminState, Readiness};
 use crate::config::{Config, UpstreamUrl};
 use crate::error::Kind;
-use crate::inventory::batcher::BatcherLimits;
+use crate::inventory::batcher::{BatcherLimits, Namespaces};
 use crate::inventory::reaper::ReaperSettings;
-use crate::inventory::sold_out::SoldOut;
 use crate::inventory::{keys, script};
 use crate::listener::{Listeners, WorkerDoor};
 use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::session::SessionSettings;
 use crate::session::clients::Clients;
-use crate::tenant::Tenant;
+use crate::tenant::{Tenants, resolve};
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
-use crate::upstream::pool::{Fitting, Manager};
+use crate::upstream::pool::{Claim, Fitting, Manager};
 use crate::upstream::target::Target;
 use crate::worker::{self, OnRound, StopBy, WorkerParts};
 use bb8_redis::bb8::ManageConnection;
@@ -46,6 +45,7 @@ pub struct Running {
     pub metrics: Metrics,
     drain: Duration,
     stop: watch::Sender<Option<StopBy>>,
+    tenants: watch::Sender<Arc<Tenants>>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     managed: Option<Managed>,
@@ -72,7 +72,12 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     let target = target(config, managed.as_ref())?;
     let metrics = Metrics::new().map_err(|error| format!("metrics: {error}"))?;
     let readiness = Arc::new(Readiness::new());
-    let parts = worker_parts(config, target.clone(), &metrics, on_round(&readiness, &metrics));
+    let (tenants, changed) = watch::channel(Arc::new(resolve(config, &Tenants::default())?));
+    if config.tenants.is_empty() {
+        // Its figures are there from the start, so that a rate over one is never absent.
+        drop(metrics.operations(&config.inventory.namespace));
+    }
+    let parts = worker_parts(config, target.clone(), changed, &metrics, on_round(&readiness, &metrics));
     if let Err(error) = first_look(&parts).await {
         if let Some(managed) = managed {
             managed.stop().await;
@@ -109,6 +114,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         metrics: metrics.clone(),
         drain: Duration::from_millis(config.sidecar.drain_ms),
         stop,
+        tenants,
         workers,
         tasks: tasks(config, listeners, doors, admin, metrics, readiness, parts.clients),
         managed,
@@ -126,6 +132,16 @@ pub async fn start(config: &Config) -> Result<Running, String> {
 }
 
 impl Running {
+    /// Takes the tenants of a changed configuration, all of them or, where one of them cannot be had, none.
+    ///
+    /// # Errors
+    /// One line: a password that cannot be had.
+    pub fn change_tenants(&self, config: &Config) -> Result<(), String> {
+        let tenants = resolve(config, &self.tenants.borrow())?;
+        self.tenants.send_replace(Arc::new(tenants));
+        Ok(())
+    }
+
     /// Ends in order: what is in flight is answered, then workers, admin, the managed upstream. Clients may go on while they
     /// are at work, for three quarters of `drain_ms` or until `hurry` is ready.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
@@ -198,7 +214,13 @@ fn on_round(readiness: &Arc<Readiness>, metrics: &Metrics) -> OnRound {
 }
 
 /// What a configuration's workers are made of; `on_round` hears of the reaper's rounds.
-pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round: OnRound) -> WorkerParts {
+pub fn worker_parts(
+    config: &Config,
+    target: Target,
+    tenants: watch::Receiver<Arc<Tenants>>,
+    metrics: &Metrics,
+    on_round: OnRound,
+) -> WorkerParts {
     let inventory = &config.inventory;
     let test_clock = std::env::var(TEST_CLOCK_KEY).ok();
     if let Some(key) = &test_clock {
@@ -208,8 +230,10 @@ pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round
         fitting: Fitting {
             script_with_flags: script::source(true, test_clock.as_deref()).into(),
             script_plain: script::source(false, test_clock.as_deref()).into(),
-            meta_key: keys::meta_key(&inventory.namespace),
-            cells: inventory.cells,
+            home: config
+                .tenants
+                .is_empty()
+                .then(|| Claim { meta_key: keys::meta_key(&inventory.namespace), cells: inventory.cells }),
         },
         target,
         knowledge: Arc::default(),
@@ -227,9 +251,8 @@ pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round
             queue_ops_max: inventory.queue_ops_max,
             batches_max: config.upstream.pool_size as usize,
             deadline: Duration::from_millis(inventory.operation_deadline_ms),
-            remember_ms: inventory.remember.as_ms(),
         },
-        tenant: Tenant::from_config(config),
+        tenants,
         session: SessionSettings {
             pipeline_max: config.session.pipeline_max,
             client_ops_max: inventory.client_ops_max,
@@ -237,18 +260,17 @@ pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round
             output_pause_bytes: config.session.output_pause_bytes,
             output_close_bytes: config.session.output_close_bytes,
             output_stall: Duration::from_millis(config.session.output_stall_ms),
+            auth_timeout: Duration::from_millis(config.listen.auth_timeout_ms),
+            auth_failure: Duration::from_millis(config.listen.auth_failure_ms),
         },
-        marks: Arc::default(),
-        sold_out: Arc::new(SoldOut::new(Duration::from_millis(inventory.sold_out_cache_ms), inventory.cells)),
+        namespaces: Arc::new(Namespaces::new(Duration::from_millis(inventory.sold_out_cache_ms))),
         metrics: metrics.clone(),
-        operations: metrics.operations(&inventory.namespace),
         clients: Arc::default(),
         reaper: Some((
             ReaperSettings {
                 reap_interval: Duration::from_millis(inventory.reap_interval_ms),
                 reap_count: inventory.reap_count as u64,
                 protected_refresh: Duration::from_millis(inventory.protected_refresh_ms),
-                cells: inventory.cells,
                 patience: Duration::from_millis(inventory.operation_deadline_ms * 2),
             },
             on_round,

@@ -40,12 +40,12 @@ impl Accepted {
                 let text =
                     |addr: io::Result<SocketAddr>| addr.map_or_else(|_| "?:0".to_owned(), |addr| addr.to_string());
                 let (addr, laddr) = (text(stream.peer_addr()), text(stream.local_addr()));
-                Door { addr, laddr, fd: stream.as_raw_fd(), unix: false }
+                Door { addr, laddr, fd: stream.as_raw_fd(), unix: false, tenant: None }
             }
             Self::Unix(stream) => {
                 let path = stream.local_addr().ok().and_then(|addr| Some(addr.as_pathname()?.display().to_string()));
                 let addr = format!("{}:0", path.unwrap_or_default());
-                Door { laddr: addr.clone(), addr, fd: stream.as_raw_fd(), unix: true }
+                Door { laddr: addr.clone(), addr, fd: stream.as_raw_fd(), unix: true, tenant: None }
             }
         }
     }

@@ -1,21 +1,20 @@
 //! One worker: a thread with a runtime of its own, its sessions, its links, its batcher. Workers share only what must be
 //! shared: knowledge of the upstream, the protected SKUs, the count of pinned connections, figures.
 
-use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts};
-use crate::inventory::marks::Marks;
+use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts, Namespaces};
 use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
-use crate::inventory::sold_out::SoldOut;
 use crate::listener::{Accepted, ClientGuard};
-use crate::metrics::{Metrics, OperationMetrics};
+use crate::metrics::Metrics;
 use crate::resp::ReplyQueue;
 use crate::session::clients::Clients;
+use crate::session::room::{MakeBatcher, Rooms};
 use crate::session::{SessionContext, SessionSettings, serve};
-use crate::tenant::Tenant;
+use crate::tenant::Tenants;
 use crate::upstream::knowledge::{Knowledge, keep_commands_known};
 use crate::upstream::link::new_scratch;
 use crate::upstream::links::pins::PinCounts;
 use crate::upstream::links::{LinkLimits, Links};
-use crate::upstream::pool::{Fitting, Manager};
+use crate::upstream::pool::{Fitting, Manager, Pool};
 use crate::upstream::stream::Stream;
 use crate::upstream::target::Target;
 use std::cell::{Cell, RefCell};
@@ -54,18 +53,14 @@ pub struct WorkerParts {
     pub pinned: Arc<PinCounts>,
     /// Limits of the batcher.
     pub batcher: BatcherLimits,
-    /// Whose clients they are.
-    pub tenant: Tenant,
+    /// Whose clients they may be, as it changes.
+    pub tenants: watch::Receiver<Arc<Tenants>>,
+    /// What is known of namespaces.
+    pub namespaces: Arc<Namespaces>,
     /// Bounds of sessions.
     pub session: SessionSettings,
-    /// The copy of the protected SKUs.
-    pub marks: Arc<Marks>,
-    /// What is known to be sold out.
-    pub sold_out: Arc<SoldOut>,
     /// Figures.
     pub metrics: Metrics,
-    /// Figures of the namespace.
-    pub operations: OperationMetrics,
     /// All clients, of all workers.
     pub clients: Arc<Clients>,
     /// Only one worker reaps.
@@ -104,12 +99,16 @@ async fn work(
     mut stop: watch::Receiver<Option<StopBy>>,
 ) -> io::Result<()> {
     let metrics = parts.metrics.clone();
+    let mut tenants = parts.tenants.clone();
     let reaper = parts.reaper.clone();
     let context = Rc::new(session_context(parts)?);
     if let Some((settings, on_round)) = reaper {
-        let batcher = Rc::clone(&context.batcher);
-        tokio::task::spawn_local(reap(Rc::clone(&batcher), settings.clone(), move |round| on_round(round)));
-        tokio::task::spawn_local(refresh_marks(batcher, settings));
+        let inventories = |context: &Rc<SessionContext>| {
+            let context = Rc::clone(context);
+            move || context.rooms.inventories()
+        };
+        tokio::task::spawn_local(reap(inventories(&context), settings.clone(), move |round| on_round(round)));
+        tokio::task::spawn_local(refresh_marks(inventories(&context), settings));
     }
     let sessions = Sessions::default();
     let stop_by = loop {
@@ -118,6 +117,10 @@ async fn work(
                 Some((client, guard)) => start_session(&context, &sessions, client, guard, &metrics),
                 None => break None,
             },
+            Ok(()) = tenants.changed() => {
+                context.rooms.change(Arc::clone(&tenants.borrow_and_update()));
+                sessions.borrow().values().for_each(|replies| replies.wake_session());
+            }
             stopped = stop.changed() => break stopped.ok().and_then(|()| *stop.borrow_and_update()),
         }
     };
@@ -140,7 +143,7 @@ async fn work(
         context.closing.set(true);
         sessions.borrow().values().for_each(|replies| replies.wake_session());
         let _ = timeout_at(stop_by.end, async {
-            while !sessions.borrow().is_empty() || !context.batcher.is_idle() {
+            while !sessions.borrow().is_empty() || !context.rooms.are_idle() {
                 sleep(LOOK).await;
             }
         })
@@ -171,7 +174,7 @@ async fn quiet(context: &SessionContext, sessions: &Sessions) {
 /// Where the target cannot be expressed.
 pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
     let scratch = new_scratch();
-    let target = Rc::new(parts.target);
+    let target = Rc::new(parts.target.clone());
     let manager = Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
     let pool = manager.into_pool(parts.pool_size, parts.batcher.deadline);
     if parts.reaper.is_some() {
@@ -179,27 +182,14 @@ pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
         let learnt = move || clients.wake_pinned();
         tokio::task::spawn_local(keep_commands_known(pool.clone(), knowledge, target.connect_timeout, learnt));
     }
-    let batcher = Batcher::start(BatcherParts {
-        pool,
-        knowledge: Arc::clone(&parts.knowledge),
-        fitting: parts.fitting,
-        namespace: parts.tenant.namespace.clone(),
-        cells: parts.tenant.cells,
-        limits: parts.batcher,
-        marks: parts.marks,
-        sold_out: parts.sold_out,
-        metrics: parts.metrics.clone(),
-        operations: parts.operations,
-        pause: {
-            let target = Rc::clone(&target);
-            Box::new(move |attempt| target.pause(attempt))
-        },
-    });
+    let tenants = Arc::clone(&parts.tenants.borrow());
+    let queue_ops_max = parts.batcher.queue_ops_max;
+    let make = make_batcher(&target, &parts, pool);
+    let rooms = Rooms::new(tenants, Arc::clone(&parts.namespaces), queue_ops_max, make);
     Ok(SessionContext {
-        tenant: parts.tenant,
+        rooms,
         settings: parts.session,
         links: Links::new(&target, parts.links, &parts.pinned, &parts.metrics, &scratch),
-        batcher,
         workers: parts.workers,
         commands: RefCell::new(arc_swap::Cache::new(Arc::clone(&parts.knowledge.commands))),
         knowledge: parts.knowledge,
@@ -209,6 +199,34 @@ pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
         scratch,
         closing: Cell::new(false),
         requests: Cell::new(0),
+    })
+}
+
+/// Of the sidecar's own user over this pool, of another over one of its own.
+fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBatcher {
+    let (target, own) = (Rc::clone(target), Arc::clone(&parts.knowledge));
+    let (fitting, limits, metrics) = (parts.fitting.clone(), parts.batcher.clone(), parts.metrics.clone());
+    let (pool_size, deadline) = (parts.pool_size, parts.batcher.deadline);
+    Box::new(move |user| {
+        let (pool, knowledge) = match user {
+            None => (pool.clone(), Arc::clone(&own)),
+            Some((name, password)) => {
+                let target =
+                    Target { username: Some(name.clone()), password: Some(password.clone()), ..Target::clone(&target) };
+                let knowledge = Arc::new(own.of_another_user());
+                let fitting = Fitting { home: None, ..fitting.clone() };
+                (Manager::new(&target, fitting, &knowledge, &metrics).into_pool(pool_size, deadline), knowledge)
+            }
+        };
+        let target = Rc::clone(&target);
+        Batcher::start(BatcherParts {
+            pool,
+            knowledge,
+            fitting: fitting.clone(),
+            limits: limits.clone(),
+            metrics: metrics.clone(),
+            pause: Box::new(move |attempt| target.pause(attempt)),
+        })
     })
 }
 

@@ -10,6 +10,7 @@ use inventory_sentinel::listener::Accepted;
 use inventory_sentinel::metrics::Metrics;
 use inventory_sentinel::resp::{ReplyQueue, ReplyScanner};
 use inventory_sentinel::session::{SessionContext, serve};
+use inventory_sentinel::tenant::{Tenants, resolve};
 use inventory_sentinel::upstream::stream::Stream;
 use inventory_sentinel::worker::session_context;
 use std::io::{ErrorKind, Read, Write};
@@ -58,7 +59,9 @@ impl Replay {
         let config = load(None, &settings.map(|(key, value)| (key.to_owned(), value))).expect("a configuration");
         let metrics = Metrics::new().expect("metrics");
         let target = target(&config, None).expect("a target");
-        let parts = worker_parts(&config, target, &metrics, Arc::new(|_| {}));
+        let tenants = resolve(&config, &Tenants::default()).expect("tenants");
+        let tenants = tokio::sync::watch::channel(Arc::new(tenants)).1;
+        let parts = worker_parts(&config, target, tenants, &metrics, Arc::new(|_| {}));
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default()).expect("a runtime");
         let context = runtime.block_on(async { Rc::new(session_context(parts).expect("a worker")) });

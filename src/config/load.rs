@@ -11,7 +11,10 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::fault::{ConfigError, Fault, did_you_mean};
-use super::{Config, KEYS, Key, relations};
+use super::{Config, KEYS, Key, relations, tenants};
+
+/// The one table of which there may be several.
+const TENANTS: &str = "tenants";
 
 /// A value that is not from the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,11 +92,45 @@ impl Loader {
         };
         for (line, table, key) in keys_in_order(text, spans.get_ref()) {
             let place = format!("{name}:{line}");
+            if table == TENANTS {
+                self.tenants(name, text, spans.get_ref(), values.get(TENANTS));
+                continue;
+            }
             let given = values.get(&table).map(|found| key.as_ref().map_or(Some(found), |key| found.get(key)));
             if let Some(Some(value)) = given {
                 self.accept(place, &table, key.as_deref(), std::slice::from_ref(value));
             }
         }
+    }
+
+    /// The entries of `[[tenants]]`, each key by itself.
+    fn tenants(&mut self, name: &str, text: &str, spans: &DeTable<'_>, given: Option<&Value>) {
+        let (Some(Value::Array(entries)), Some(DeValue::Array(places))) =
+            (given, spans.get(TENANTS).map(toml::Spanned::get_ref))
+        else {
+            let message = "is a list of tables: write [[tenants]]".to_owned();
+            return self.fault(name.to_owned(), TENANTS, message);
+        };
+        let mut accepted = Vec::new();
+        for (at, (entry, place)) in entries.iter().zip(places.iter()).enumerate() {
+            let line = |offset: usize| format!("{name}:{}", line_of(text, offset));
+            let (Value::Table(entry), DeValue::Table(keys)) = (entry, place.get_ref()) else {
+                self.fault(line(place.span().start), TENANTS, "is a list of tables: write [[tenants]]".to_owned());
+                continue;
+            };
+            self.places.insert(format!("{TENANTS}.{at}"), line(place.span().start));
+            let mut kept = Table::new();
+            for (key, value) in entry {
+                let offset = keys.keys().find(|known| known.get_ref() == key).map_or(0, |known| known.span().start);
+                self.places.insert(format!("{TENANTS}.{at}.{key}"), line(offset));
+                match tenants::fits(key, value) {
+                    Ok(()) => drop(kept.insert(key.clone(), value.clone())),
+                    Err(message) => self.fault(line(offset), &format!("{TENANTS}.{key}"), message),
+                }
+            }
+            accepted.push(Value::Table(kept));
+        }
+        self.accepted.insert(TENANTS.to_owned(), Value::Array(accepted));
     }
 
     fn override_with(&mut self, given: &Override) {
@@ -144,6 +181,16 @@ impl Loader {
                     let (key, place) = given.unwrap_or((relation.keys[0], "default".to_owned()));
                     self.faults.push(Fault { place, key: key.to_owned(), message: relation.message });
                 }
+                for (at, key, message) in tenants::broken(&config.tenants, &config.listen) {
+                    let path = format!("{TENANTS}.{key}");
+                    if self.faulty.contains(&path) {
+                        continue;
+                    }
+                    let entry = || self.places.get(&format!("{TENANTS}.{at}"));
+                    let place = self.places.get(&format!("{TENANTS}.{at}.{key}")).or_else(entry);
+                    let place = place.cloned().unwrap_or_default();
+                    self.faults.push(Fault { place, key: path, message });
+                }
                 if self.faults.is_empty() {
                     return Ok(config);
                 }
@@ -178,6 +225,9 @@ fn line_of(text: &str, at: usize) -> usize {
 /// The key's declaration, or what to say to one who names a table or key that there is not.
 fn declared(table: &str, key: Option<&str>) -> Result<&'static Key, String> {
     let known: Vec<&Key> = KEYS.iter().filter(|declared| declared.table == table).collect();
+    if table == TENANTS {
+        return Err("tenants are told in the file alone".to_owned());
+    }
     if known.is_empty() {
         let mut tables: Vec<&str> = KEYS.iter().map(|key| key.table).collect();
         tables.dedup();

@@ -6,6 +6,7 @@
 mod fault;
 mod load;
 mod relations;
+mod tenants;
 mod time;
 mod upstream;
 mod words;
@@ -20,10 +21,11 @@ use serde::Deserialize;
 
 pub use fault::{ConfigError, Fault};
 pub use load::{Override, load, load_from};
+pub use tenants::Tenant;
 pub use time::Span;
 pub(crate) use upstream::SOCKET_PATH_MAX;
 pub use upstream::{Address, Secret, UpstreamUrl};
-pub use words::{AppendFsync, LogFormat, Pin, SocketMode};
+pub use words::{Acknowledge, AppendFsync, InventoryRights, LogFormat, Passthrough, Pin, SocketMode};
 
 /// A configuration key as the list below declares it: what the loader and the tests need to know of it.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ macro_rules! tables {
         #[serde(default, deny_unknown_fields)]
         pub struct Config {
             $( $(#[$table_doc])* pub $table: $Table, )+
+            /// `[[tenants]]`: who may come in, where that is not anybody.
+            pub tenants: Vec<Tenant>,
         }
 
         $(
@@ -104,6 +108,11 @@ tables! {
         unix_mode: SocketMode = SocketMode::OWNER_ONLY;
         /// Clients at once; one more is refused as Redis refuses it.
         clients_max: usize = 10_000, in 1..=1_000_000;
+        /// How long a client may take to say who it is, where it must, in milliseconds.
+        auth_timeout_ms: u64 = 10_000, in 1..=3_600_000;
+        /// How long the answer to a wrong password is held back, in milliseconds; each further one of the same client twice as
+        /// long, to ten times at the most.
+        auth_failure_ms: u64 = 250, in 0..=60_000;
     }
     /// `[upstream]`: the Redis or Valkey behind the sidecar.
     upstream: Upstream {
@@ -149,6 +158,9 @@ tables! {
         queue_ops_max: usize = 65_536, in 1..=16_777_216;
         /// Operations of one client in the batcher at once; above it no further request of that client is read.
         client_ops_max: usize = 256, in 1..=65_536;
+        /// What must have an operation's effects before it is answered: "memory" (the upstream's), "replicas:N" (so many of its
+        /// replicas too) or "fsync" (its disk; from Redis 7.2 on). What does not come in time is answered as UNCERTAIN.
+        acknowledge: Acknowledge = Acknowledge::Memory;
         /// For how long a refusal for lack of stock answers for the same or more of the SKU, in milliseconds; 0: not at all.
         sold_out_cache_ms: u64 = 0, in 0..=60_000;
         /// How often overdue reservations that nobody touches are looked for, in milliseconds.

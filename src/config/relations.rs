@@ -49,8 +49,9 @@ fn addresses(config: &Config, rules: &mut Rules) {
             rules.must(false, &[key], format!("{address:?}: {what}; {right}"));
         }
     }
+    let doors = config.tenants.iter().any(super::Tenant::has_door);
     rules.must(
-        !(listen.tcp.is_empty() && listen.unix.is_empty()),
+        doors || !(listen.tcp.is_empty() && listen.unix.is_empty()),
         &["listen.tcp", "listen.unix"],
         "nothing to listen on: listen.tcp and listen.unix are both empty".to_owned(),
     );
@@ -75,11 +76,7 @@ fn addresses(config: &Config, rules: &mut Rules) {
 fn inventory(config: &Config, rules: &mut Rules) {
     let inventory = &config.inventory;
     let name = &inventory.namespace;
-    rules.must(
-        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'),
-        &["inventory.namespace"],
-        format!("{name:?} is not 1 to 64 of A-Z a-z 0-9 _ -"),
-    );
+    rules.must(is_namespace(name), &["inventory.namespace"], format!("{name:?} is not 1 to 64 of A-Z a-z 0-9 _ -"));
     rules.must(
         inventory.reservation_ttl <= inventory.reservation_ttl_max,
         &["inventory.reservation_ttl", "inventory.reservation_ttl_max"],
@@ -103,6 +100,11 @@ fn inventory(config: &Config, rules: &mut Rules) {
     {
         rules.ordered(value <= queue, (key, value as u64), "at most", ("inventory.queue_ops_max", queue as u64));
     }
+}
+
+/// May a namespace be called so? No such name begins another with a colon behind it, and none has what a glob knows.
+pub(super) fn is_namespace(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 fn others(config: &Config, rules: &mut Rules) {

@@ -47,7 +47,8 @@ pub enum Address {
 }
 
 /// A word that must not be seen in a log: shown as `***`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

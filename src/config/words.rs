@@ -66,6 +66,24 @@ words! {
         /// Before each answer.
         Always = "always",
     }
+    /// `tenants.passthrough`: what becomes of a tenant's commands that are not the inventory's.
+    pub enum Passthrough {
+        /// They are refused.
+        Off = "off",
+        /// They are shut into the tenant's own key space.
+        Isolated = "isolated",
+        /// They go upstream as they are.
+        Full = "full",
+    }
+    /// `tenants.inventory`: which commands of the inventory a tenant may use.
+    pub enum InventoryRights {
+        /// All.
+        All = "all",
+        /// Those of a shop: none that sets stock or limits by decree, and no repair.
+        Sell = "sell",
+        /// Those that change nothing.
+        Read = "read",
+    }
     /// `log.format`: how a line is written.
     pub enum LogFormat {
         /// Text on a terminal, JSON otherwise.
@@ -74,6 +92,50 @@ words! {
         Text = "text",
         /// For machines.
         Json = "json",
+    }
+}
+
+/// `inventory.acknowledge`: what must have an operation's effects before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Acknowledge {
+    /// `memory`: the upstream's.
+    Memory,
+    /// `replicas:N`: so many replicas of the upstream too.
+    Replicas(u32),
+    /// `fsync`: the upstream's disk.
+    Fsync,
+}
+
+impl FromStr for Acknowledge {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        let replicas = given.strip_prefix("replicas:").and_then(|count| count.parse().ok());
+        match (given, replicas) {
+            ("memory", _) => Ok(Self::Memory),
+            ("fsync", _) => Ok(Self::Fsync),
+            (_, Some(count @ 1..=64)) => Ok(Self::Replicas(count)),
+            _ => Err(format!("{given:?} is not \"memory\", \"replicas:N\" (N from 1 to 64) or \"fsync\"")),
+        }
+    }
+}
+
+impl TryFrom<String> for Acknowledge {
+    type Error = String;
+
+    fn try_from(given: String) -> Result<Self, String> {
+        given.parse()
+    }
+}
+
+impl fmt::Display for Acknowledge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Replicas(count) => write!(f, "replicas:{count}"),
+            Self::Fsync => f.write_str("fsync"),
+        }
     }
 }
 

@@ -159,6 +159,12 @@ impl ScriptOperation {
         if let Work::Script(script) = &self.work { script.0.len() } else { 1 }
     }
 
+    /// May it change anything upstream?
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        !matches!(self.operation, Operation::Get | Operation::Stock | Operation::IsProtected)
+    }
+
     /// An operation that travels alone.
     #[must_use]
     pub fn script(operation: Operation, cell: u16, args: ScriptArgs, expect: Expect) -> Self {

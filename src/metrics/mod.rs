@@ -73,6 +73,8 @@ pub struct Metrics {
     pub reconnects: By<ConnectionKind, Counter>,
     /// Operations sent again.
     pub retries: Counter,
+    /// AUTH and HELLO with a wrong tenant or password.
+    pub auth_failures: Counter,
     /// Bytes, by where they went.
     pub bytes: By<Direction, Counter>,
     /// 1 while the upstream can be reached, else 0.
@@ -113,6 +115,7 @@ impl Metrics {
             batch_round_trip: histogram(&recorder, &list::BATCH_ROUND_TRIP_SECONDS, &[]),
             pool_wait: histogram(&recorder, &list::POOL_WAIT_SECONDS, &[]),
             reconnects: counters(&recorder, &list::RECONNECTS_TOTAL, &[]),
+            auth_failures: counter(&recorder, &list::AUTH_FAILURES_TOTAL, &[]),
             retries: counter(&recorder, &list::RETRIES_TOTAL, &[]),
             bytes: counters(&recorder, &list::BYTES_TOTAL, &[]),
             upstream_up: gauge(&recorder, &list::UPSTREAM_UP, &[]),

@@ -247,7 +247,8 @@ mod tests {
     #[test]
     fn a_row_tells_what_the_sidecar_knows_in_the_engines_own_form() {
         let clients = Clients::default();
-        let entry = clients.enter(Door { addr: "1.1.1.1:5".into(), laddr: "1.1.1.2:6".into(), fd: 9, unix: false });
+        let entry =
+            clients.enter(Door { addr: "1.1.1.1:5".into(), laddr: "1.1.1.2:6".into(), fd: 9, ..Door::default() });
         *entry.state() = super::super::clients::ClientState {
             name: b"ann".to_vec(),
             db: 2,

@@ -28,6 +28,8 @@ pub struct Door {
     pub fd: i32,
     /// Over a unix socket.
     pub unix: bool,
+    /// The tenant whose own listener it is.
+    pub tenant: Option<Arc<str>>,
 }
 
 /// What a session last said of itself.
@@ -39,6 +41,8 @@ pub struct ClientState {
     pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
     pub lib_ver: Vec<u8>,
+    /// The tenant; empty where it is not known yet.
+    pub tenant: Arc<str>,
     /// The ACL user; empty for the sidecar's own.
     pub user: Vec<u8>,
     /// The selected database.
@@ -141,6 +145,14 @@ impl Clients {
         all
     }
 
+    /// Those of a tenant, by their ids.
+    #[must_use]
+    pub fn of(&self, tenant: &str) -> Vec<Arc<ClientEntry>> {
+        let mut all = self.all();
+        all.retain(|entry| *entry.tenant() == *tenant);
+        all
+    }
+
     /// How many.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -180,8 +192,14 @@ impl Clients {
 
     /// The connection of its own of that client, which it is made to have and to keep. Pending: `cx` is woken when something
     /// changed. `asked` is the caller's memory from one call to the next, None before and after.
-    pub fn poll_own_connection(&self, id: u64, asked: &mut Option<u64>, cx: &Context<'_>) -> Poll<OwnConnection> {
-        let Some(entry) = self.get(id) else {
+    pub fn poll_own_connection(
+        &self,
+        id: u64,
+        tenant: &str,
+        asked: &mut Option<u64>,
+        cx: &Context<'_>,
+    ) -> Poll<OwnConnection> {
+        let Some(entry) = self.get(id).filter(|entry| *entry.tenant() == *tenant) else {
             *asked = None;
             return Poll::Ready(OwnConnection::NoClient);
         };
@@ -203,6 +221,12 @@ impl Clients {
 }
 
 impl ClientEntry {
+    /// The tenant; empty where it is not known yet.
+    #[must_use]
+    pub fn tenant(&self) -> Arc<str> {
+        Arc::clone(&self.state().tenant)
+    }
+
     /// Its age.
     #[must_use]
     pub fn age(&self) -> Duration {

@@ -1,13 +1,16 @@
 //! What a session knows of its client, apart from the bytes that are being read.
 
+use super::admission::Proof;
 use super::clients::{ClientEntry, Clients};
 use super::last_command::LastCommand;
+use super::own_keys::Task;
+use super::room::{Room, Rooms};
 use crate::command::{Args, CommandTable, Route as Way, route};
 use crate::error::{Kind, UpstreamError};
-use crate::inventory::batcher::Batcher;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
 use crate::resp::{Proto, ReplyQueue, Ticket};
-use crate::tenant::Tenant;
+use crate::tenant::Admitted;
+use crate::tenant::isolation::Back;
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::link::{Scratch, refusal};
 use crate::upstream::links::pins::{PinnedLink, ProvingLink};
@@ -39,6 +42,10 @@ pub struct SessionSettings {
     pub output_close_bytes: usize,
     /// See above.
     pub output_stall: Duration,
+    /// Within which a client must have said who it is.
+    pub auth_timeout: Duration,
+    /// How long the answer to a wrong password is held back.
+    pub auth_failure: Duration,
 }
 
 impl SessionSettings {
@@ -53,14 +60,12 @@ impl SessionSettings {
 
 /// What all sessions of a worker share.
 pub struct SessionContext {
-    /// Whose clients they are.
-    pub tenant: Tenant,
+    /// Whose clients they may be.
+    pub rooms: Rooms,
     /// Bounds.
     pub settings: SessionSettings,
     /// Ways upstream.
     pub links: Rc<Links>,
-    /// Way of the inventory.
-    pub batcher: Rc<Batcher>,
     /// How many workers there are, this one among them.
     pub workers: usize,
     /// What is known of the upstream.
@@ -148,6 +153,10 @@ pub(super) enum On {
     Nothing,
     /// A connection that proves the credentials by being made; or where it was there already, by what is asked on it next.
     Prover { link: ProvingLink, replies: Rc<ReplyQueue>, next: Option<Asked> },
+    /// A password is looked at; and the protocol that is asked for with it.
+    Proof(Proof, Proto),
+    /// Several questions make one answer.
+    Task(Task),
     /// On the connection that the client has; its reply comes here.
     Here(Rc<RefCell<Option<BytesMut>>>),
 }
@@ -183,6 +192,22 @@ pub(super) struct Core {
     pub context: Rc<SessionContext>,
     pub replies: Rc<ReplyQueue>,
     pub client: Client,
+    /// Whose it is.
+    pub room: Rc<Room>,
+    /// Counts it among its tenant's; None: it has not said who it is.
+    pub admitted: Option<Admitted>,
+    /// The tenants that it was sorted in by.
+    pub generation: u64,
+    /// Passwords are the sidecar's to judge.
+    pub told_apart: bool,
+    /// Its requests go by the gate.
+    pub is_gated: bool,
+    /// The request that is looked at now has passed the limit of requests.
+    pub is_counted: bool,
+    /// Wrong passwords so far.
+    pub failures: u32,
+    /// What is to be made of the reply to the request that is looked at now.
+    pub back: Option<Back>,
     /// What others see of it.
     pub entry: Arc<ClientEntry>,
     /// Where its invalidations go: the id upstream, and the client's.
@@ -223,6 +248,14 @@ impl Core {
             replies,
             client: Client { greeting: context.links.first_greeting(Proto::Resp2), replies: ReplyMode::On },
             entry,
+            room: Rc::clone(context.rooms.nobody()),
+            admitted: None,
+            generation: 0,
+            told_apart: true,
+            is_gated: true,
+            is_counted: false,
+            failures: 0,
+            back: None,
             redirect: None,
             redirect_asked: None,
             lane: Lane::Link,
@@ -365,6 +398,9 @@ impl Core {
         let mut state = self.entry.state();
         state.db = greeting.db;
         state.resp = if greeting.proto == Proto::Resp3 { 3 } else { 2 };
-        state.user = greeting.identity.map_or_else(Vec::new, |credentials| credentials.user().to_vec());
+        state.user = match self.told_apart {
+            true => self.room.tenant.name.as_bytes().to_vec(),
+            false => greeting.identity.map_or_else(Vec::new, |credentials| credentials.user().to_vec()),
+        };
     }
 }

@@ -4,6 +4,7 @@ use super::client_rows::number;
 use super::clients::OwnConnection;
 use super::core::{Core, Lane, Phase, ReplyMode, Step};
 use super::encode;
+use super::gate::Gate;
 use super::rewritten::NOBODY;
 use crate::command::{Args, Local, Pin, Route};
 use crate::inventory::commands::{Context as CommandContext, Request, parse};
@@ -51,6 +52,20 @@ impl Core {
         if self.replies.queued() >= self.context.settings.pipeline_max || !self.has_room(cx) {
             return Step::Blocked;
         }
+        let gated = if self.is_gated && !refused { self.gate(frame, &args) } else { Gate::Open };
+        let (frame, args) = match &gated {
+            Gate::Open => (frame, args),
+            Gate::Rewritten(frame, ranges) => (&frame[..], Args::new(frame, ranges)),
+            Gate::Shut(Step::Blocked) => return Step::Blocked,
+            Gate::Shut(Step::Done) => {
+                self.note_command(&args);
+                self.is_counted = false;
+                if self.wait.is_none() {
+                    self.request_is_over();
+                }
+                return Step::Done;
+            }
+        };
         let goes_by_link = self.note_command(&args);
         if self.client.replies == ReplyMode::SkipNext {
             self.client.replies = ReplyMode::Skip;
@@ -66,6 +81,7 @@ impl Core {
         if let (Redirected::To(..), Some(pin)) = (&redirected, &self.pin) {
             pin.redirect.set(self.redirect);
         }
+        self.is_counted &= matches!(step, Step::Blocked);
         if matches!(step, Step::Done) && self.wait.is_none() {
             self.request_is_over();
         }
@@ -88,7 +104,12 @@ impl Core {
             return Poll::Ready(Redirected::No);
         };
         let Some(id) = args.get(place + 1).and_then(number) else { return Poll::Ready(Redirected::No) };
-        let upstream = match ready!(self.context.clients.poll_own_connection(id, &mut self.redirect_asked, cx)) {
+        let upstream = match ready!(self.context.clients.poll_own_connection(
+            id,
+            &self.room.tenant.name,
+            &mut self.redirect_asked,
+            cx
+        )) {
             OwnConnection::Is(upstream) => upstream,
             // On a raw connection no reply can be put between what the upstream sends.
             OwnConnection::Refused if !self.is_raw() => return Poll::Ready(Redirected::Refused),
@@ -106,7 +127,7 @@ impl Core {
             Route::Inventory => self.inventory(args, self.client.greeting.proto),
             // Also where no connection can be had.
             Route::Local(Local::Info) => self.answer(Local::Info, args),
-            _ if self.context.tenant.pin_always => self.pin_and_dispatch(frame, args, PinReason::Always),
+            _ if self.room.tenant.pin_always => self.pin_and_dispatch(frame, args, PinReason::Always),
             Route::Local(local) => self.answer_shared(cx, local, frame, args),
             // What the upstream lets wait would hold up all who share its link, CLIENT UNPAUSE too.
             Route::Link | Route::Script | Route::Rewritten(_)
@@ -116,9 +137,10 @@ impl Core {
             }
             Route::Link => self.send_on_link(frame, None),
             Route::Script => self.send_on_link(frame, Watch::effect(Effect::Script)),
+            Route::Rewritten(_) if self.back.is_some() => self.send_on_link(frame, None),
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
-                    let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: false };
+                    let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: false };
                     self.send_on_link(request.as_deref().unwrap_or(frame), Some(Box::new(watch)))
                 }
                 None => self.send_on_link(frame, None),
@@ -187,6 +209,7 @@ impl Core {
             }
             self.link = Some(other);
         }
+        let watch = self.with_way_back(watch);
         let ticket = self.ticket();
         self.shared_link().send(frame, ticket, watch);
         self.count(RouteLabel::Link);
@@ -199,19 +222,19 @@ impl Core {
             return Step::Blocked;
         }
         self.count(RouteLabel::Inventory);
-        let context = CommandContext { tenant: &self.context.tenant };
+        let context = CommandContext { tenant: &self.room.tenant };
         let (operation, request) = parse(args, &context);
         match request {
-            Ok(Request::One(operation)) => self.context.batcher.submit_one(operation, self.ticket(), proto),
+            Ok(Request::One(operation)) => self.room.inventory.submit_one(operation, self.ticket(), proto),
             Ok(Request::Operations(operations)) => {
-                self.context.batcher.submit(operations, self.ticket(), proto);
+                self.room.inventory.submit(operations, self.ticket(), proto);
             }
             Ok(Request::Marks(skus, operations)) => {
                 // Behind an operation of its own in flight the client must see what that one did.
                 let known = if self.replies.waiting() == 0 { self.marks(&skus) } else { None };
                 match known {
                     Some(outcome) => self.reply(operation, &outcome, proto),
-                    None => self.context.batcher.submit(operations, self.ticket(), proto),
+                    None => self.room.inventory.submit(operations, self.ticket(), proto),
                 }
             }
             Ok(Request::Answer(outcome)) => self.reply(operation, &outcome, proto),
@@ -226,7 +249,7 @@ impl Core {
     }
 
     fn marks(&self, skus: &[Vec<u8>]) -> Option<Outcome> {
-        let (cells, marks) = (self.context.tenant.cells, self.context.batcher.marks());
+        let (cells, marks) = (self.room.tenant.cells, &self.room.inventory.marks);
         let marks: Option<Vec<_>> = skus
             .iter()
             .enumerate()
@@ -237,7 +260,7 @@ impl Core {
 
     fn reply(&self, operation: Option<Operation>, outcome: &Outcome, proto: Proto) {
         if let Some(operation) = operation {
-            self.context.batcher.operations().record(operation, outcome.status(), Duration::ZERO, 1);
+            self.room.inventory.operations().record(operation, outcome.status(), Duration::ZERO, 1);
         }
         let mut out = BytesMut::with_capacity(64);
         outcome.write(&mut out, proto);

@@ -7,6 +7,7 @@ use crate::inventory::commands::{COMMANDS, Command, find};
 use crate::inventory::docs::{KeysOf, Listed, keys_of, write_docs, write_entry};
 use crate::metrics::Label;
 use crate::resp::{Proto, ReplyQueue, splice, write};
+use crate::tenant::Tenant;
 use crate::upstream::engine::command_table_of;
 use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
@@ -176,21 +177,21 @@ impl Core {
 
     /// The answer to INFO of nothing but the sidecar's own section.
     pub(super) fn own_info(&self) -> BytesMut {
-        write_text(&section(&self.context), self.greeting().proto)
+        write_text(&section(&self.context, &self.room.tenant), self.greeting().proto)
     }
 
     /// INFO of the upstream's sections: its clients are the sidecar's in place of the sidecar's connections. `own`: the
     /// sidecar's section comes last.
     pub(super) fn info(&self, own: bool) -> Rewriting {
-        let context = Rc::clone(&self.context);
+        let (context, tenant) = (Rc::clone(&self.context), Arc::clone(&self.room.tenant));
         let rewritten = move |reply: &[u8], _| {
             splice::edit_text(reply, |before| {
-                let figures = context.metrics.figures(&context.tenant.namespace);
+                let figures = context.metrics.figures(&tenant.namespace);
                 let mut text = with_clients(before, figures.clients, figures.connections());
                 if own {
                     // A blank line stands between two sections.
                     text.extend_from_slice(if before.is_empty() { b"" } else { b"\r\n" });
-                    text.extend_from_slice(section(&context).as_bytes());
+                    text.extend_from_slice(section(&context, &tenant).as_bytes());
                 }
                 text
             })
@@ -214,8 +215,8 @@ fn with_clients(info: &[u8], clients: u64, connections: u64) -> Vec<u8> {
 
 /// `# Inventory` and its fields, each with the prefix that a module's would have, for clients read all sections into one
 /// table.
-fn section(context: &SessionContext) -> String {
-    let (tenant, figures) = (&context.tenant, context.metrics.figures(&context.tenant.namespace));
+fn section(context: &SessionContext, tenant: &Tenant) -> String {
+    let figures = context.metrics.figures(&tenant.namespace);
     let mut out = "# Inventory\r\n".to_owned();
     let mut field = |name: &str, value: &dyn std::fmt::Display| {
         let _ = write!(out, "inventory_{name}:{value}\r\n");

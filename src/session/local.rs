@@ -105,14 +105,14 @@ impl Core {
         if let Some(pin) = self.pin.as_ref().filter(|pin| !pin.is_closed() && !pin.remembered().is_clean())
             && !std::mem::replace(&mut self.resetting, true)
         {
-            pin.reset(&self.context.links.first_greeting(Proto::Resp2), &self.replies);
+            pin.reset(&self.home_greeting(Proto::Resp2), &self.replies);
             self.lane = Lane::Pinned;
             return Step::Blocked;
         }
         self.resetting = false;
         self.count(Route::Local);
         (self.pin, self.link) = (None, None);
-        self.client.greeting = self.context.links.first_greeting(Proto::Resp2);
+        self.come_in();
         self.entry.state().name.clear();
         // SKIP is for this request, OFF is over with it.
         if self.client.replies != ReplyMode::Skip {
@@ -193,6 +193,24 @@ impl Core {
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut wait) = self.wait.take() else { return false };
+        if let On::Proof(proof, proto) = &mut wait.on {
+            let proto = *proto;
+            let Poll::Ready(tenant) = proof.as_mut().poll(cx) else {
+                self.wait = Some(wait);
+                return false;
+            };
+            if self.proved(tenant, &mut wait, proto) {
+                return true;
+            }
+        }
+        if let On::Task(task) = &mut wait.on {
+            let Poll::Ready(answer) = task.as_mut().poll(cx) else {
+                self.wait = Some(wait);
+                return false;
+            };
+            self.push(&answer);
+            return true;
+        }
         let agreed = match &mut wait.on {
             On::Here(here) => match here.take() {
                 Some(line) if line.starts_with(b"-") => Poll::Ready(Err(line)),
@@ -233,7 +251,7 @@ impl Core {
                 }
                 Some(link)
             }
-            On::Nothing | On::Prover { .. } | On::Here(_) => None,
+            On::Nothing | On::Prover { .. } | On::Here(_) | On::Proof(..) | On::Task(_) => None,
         };
         self.publish_client();
         self.learn_commands();

@@ -4,16 +4,20 @@
 //! upstream, and nothing it hands over is cancelled when it ends: what is owed to a client that is gone is thrown away by
 //! whoever brings it.
 
+mod admission;
 mod client_rows;
 pub mod clients;
 mod core;
 mod dispatch;
+mod gate;
 mod input_end;
 mod introspection;
 mod last_command;
 mod local;
+mod own_keys;
 mod pinned;
 mod rewritten;
+pub mod room;
 mod streaming;
 mod transaction;
 mod wait;
@@ -49,6 +53,8 @@ struct Session {
     unread: BytesMut,
     /// `unread` begins with a whole frame that must wait.
     blocked: bool,
+    /// Runs while the client has not said who it is.
+    unknown: Option<Pin<Box<Sleep>>>,
     /// Runs while the client has too much unsent and takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
 }
@@ -63,8 +69,10 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
         stream,
         unread: BytesMut::new(),
         blocked: false,
+        unknown: None,
         stall: None,
     };
+    session.core.come_in();
     session.core.publish_client();
     poll_fn(|cx| {
         session.core.entry.set_waker(cx.waker());
@@ -120,6 +128,10 @@ impl Session {
                 if self.core.waits_for_ever() && self.core.replies.ready_bytes() == 0 {
                     return Poll::Ready(Ok(()));
                 }
+            }
+            self.core.follow_tenants();
+            if !self.core.is_known() && self.is_unknown_for_too_long(cx) {
+                return Poll::Ready(Err(io::Error::other("it did not say in time who it is")));
             }
             self.core.keep_wanted_pin();
             let mut progress = self.core.poll_wait(cx) | self.core.end_broken_stream() | self.core.release_pin();
@@ -187,6 +199,13 @@ impl Session {
         }
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(settings.output_stall)));
         stall.as_mut().poll(cx).is_ready()
+    }
+
+    /// A client that must say who it is has so long for it.
+    fn is_unknown_for_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+        let most = self.core.context.settings.auth_timeout;
+        let unknown = self.unknown.get_or_insert_with(|| Box::pin(tokio::time::sleep(most)));
+        unknown.as_mut().poll(cx).is_ready()
     }
 
     fn too_slow(&self) -> io::Error {
@@ -284,6 +303,9 @@ impl Session {
     fn take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut at = 0;
         self.blocked = false;
+        if self.core.told_apart {
+            self.follow_identity();
+        }
         while at < bytes.len() && self.core.phase != Phase::Finishing && self.core.wait.is_none() {
             match self.take_next(cx, &bytes[at..]) {
                 Some(taken) => at += taken,
@@ -292,6 +314,15 @@ impl Session {
         }
         // Of a client that is to be closed nothing more is read.
         if self.core.phase == Phase::Finishing { bytes.len() } else { at }
+    }
+
+    /// Before it is known who a client is little of it is read.
+    fn follow_identity(&mut self) {
+        let known = self.core.is_known();
+        if known {
+            self.unknown = None;
+        }
+        self.scanner.set_limits(if known { RequestLimits::default() } else { RequestLimits::UNAUTHENTICATED });
     }
 
     /// The next frame, or the next bytes of a large one. None: more bytes are needed, or it must wait.
@@ -315,7 +346,7 @@ impl Session {
             }
             Ok(None) => {
                 let pending = self.scanner.pending();
-                let large = pending.bytes_at_least > self.core.context.settings.request_stream_bytes;
+                let large = pending.bytes_at_least > self.core.whole_bytes_max();
                 if !large {
                     return None;
                 }

@@ -5,6 +5,8 @@ use super::local::strict_integer;
 use crate::command::{Args, Hello, Local, Pin, Route, listed_name};
 use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
 use crate::resp::write;
+use crate::tenant::Pinned;
+use crate::tenant::isolation::push;
 use crate::upstream::link::state::{Effect, Family, Kept, Rewrite, Watch};
 use crate::upstream::stream::{Credentials, with_id};
 use bytes::BytesMut;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::task::Context;
 
 pub(super) const NO_MORE_PINNED: &[u8] =
-    b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max); this was not sent\r\n";
+    b"-OVERLOADED too many clients have a connection of their own (upstream.pinned_max, or the tenant's own); this was not sent\r\n";
 const REPLY_IN_MULTI: &[u8] = b"-ERR CLIENT REPLY is not served inside MULTI; EXEC will abort this transaction\r\n";
 const WAIT_IN_MULTI: &[u8] = b"-ERR WAIT and WAITAOF inside MULTI would not speak of this client's writes, which share a connection: set session.pin = \"always\" for clients that use them so\r\n";
 /// No engine knows it.
@@ -51,8 +53,15 @@ impl Core {
             return Opened::NotYet;
         }
         let name = self.entry.state().name.clone();
+        let tenant = &self.room.tenant;
+        let Some(counted) = Pinned::new(&tenant.live, &tenant.limits) else { return Opened::Refused };
         match self.context.links.pinned(&self.replies, &self.client.greeting, &name, reason) {
-            Some(pin) => {
+            Some(mut pin) => {
+                pin.guard = Some(Box::new(counted));
+                if tenant.is_isolated() {
+                    let tenant = Arc::clone(tenant);
+                    pin.set_filter(Box::new(move |frame| push::inside(frame, &tenant.space)));
+                }
                 self.pin = Some(pin);
                 Opened::Yes
             }
@@ -102,7 +111,7 @@ impl Core {
         let Some(pin) = &self.pin else { return false };
         let needed = self.replies.waiting() > 0
             || !matches!(self.stage, Stage::Frames)
-            || (self.context.tenant.pin_always && !pin.is_closed());
+            || (self.room.tenant.pin_always && !pin.is_closed());
         if needed || pin.raw.get() {
             return false;
         }
@@ -153,9 +162,10 @@ impl Core {
             // From 7.2 on a refused AUTH is not answered while an earlier reply waits to be written.
             Route::Local(Local::Auth | Local::Hello) if self.replies.waiting() > 0 => return Step::Blocked,
             Route::Inventory | Route::Refuse(_) | Route::Pin(Pin::Wait) => {}
+            Route::Rewritten(_) if self.back.is_some() => return self.send_on_pin(frame, args, route),
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
-                    let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: false };
+                    let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: false };
                     return self.send_watched(request.as_deref().unwrap_or(frame), Some(Box::new(watch)), route);
                 }
                 None => return self.send_on_pin(frame, args, route),
@@ -205,7 +215,9 @@ impl Core {
             self.count(RouteLabel::Pinned);
             return Step::Done;
         }
-        self.send_watched(frame, self.watch(args, route), route)
+        let watch = self.watch(args, route);
+        let watch = self.with_way_back(watch);
+        self.send_watched(frame, watch, route)
     }
 
     pub(super) fn send_watched(&mut self, frame: &[u8], watch: Option<Box<Watch>>, route: Route) -> Step {
@@ -244,7 +256,8 @@ impl Core {
                 with_id(reply, entry.id)
             })
         });
-        (effect != Effect::None || rewrite.is_some()).then(|| Box::new(Watch { effect, rewrite, hidden: false }))
+        (effect != Effect::None || rewrite.is_some())
+            .then(|| Box::new(Watch { effect, rewrite, error: None, hidden: false }))
     }
 
     /// A command of the sidecar's own inside MULTI: the upstream queues it, and its answer stands in EXEC's.
@@ -282,7 +295,7 @@ impl Core {
     /// As for any client; but one that has its own connection from the beginning may wait for its own writes.
     pub(super) fn pinned_route(&self, args: &Args<'_>) -> Route {
         match self.context.route(args) {
-            Route::Pin(Pin::Wait) if self.context.tenant.pin_always => Route::Pin(Pin::Blocking),
+            Route::Pin(Pin::Wait) if self.room.tenant.pin_always => Route::Pin(Pin::Blocking),
             route => route,
         }
     }
@@ -361,7 +374,7 @@ fn subscribed_refusal(args: &Args<'_>) -> Vec<u8> {
 
 /// On a connection whose replies are not one a request a refusal keeps its place only where the upstream gives it: as an
 /// unknown command whose name says why.
-fn refused_by_upstream(args: &Args<'_>) -> BytesMut {
+pub(super) fn refused_by_upstream(args: &Args<'_>) -> BytesMut {
     let mut name: Vec<u8> =
         args.get(0).unwrap_or_default().iter().copied().filter(u8::is_ascii_graphic).take(32).collect();
     name.extend_from_slice(b" (not served on a connection that monitors, replicates or debugs)");

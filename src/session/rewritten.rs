@@ -86,7 +86,7 @@ impl Core {
                 let filter = Filter::parse(args, 2, false)?;
                 let rewritten = move |reply: &[u8], proto| {
                     let asking = Asking { id: me.id, request_bytes, default_user: &default_user };
-                    list(reply, proto, &clients, &filter, &asking)
+                    list(reply, proto, &clients, &filter, &me, &asking)
                 };
                 Some((Some(request(&[b"CLIENT", b"LIST"])), rewrite(rewritten)))
             }
@@ -109,7 +109,8 @@ impl Core {
             }
             Rewritten::ClientUnblock => {
                 let id = number(args.get(2)?)?;
-                let upstream = clients.get(id).and_then(|entry| entry.state().upstream_id).unwrap_or(NOBODY);
+                let meant = clients.get(id).filter(|entry| entry.tenant() == me.tenant());
+                let upstream = meant.and_then(|entry| entry.state().upstream_id).unwrap_or(NOBODY);
                 let mut digits = itoa::Buffer::new();
                 let mut words: Vec<&[u8]> = vec![b"CLIENT", b"UNBLOCK", digits.format(upstream).as_bytes()];
                 words.extend(args.from(3));
@@ -179,16 +180,23 @@ fn row(reply: &[u8], proto: Proto, own: bool, me: &ClientEntry, asking: &Asking<
     write_text(&out, proto)
 }
 
-fn list(reply: &[u8], proto: Proto, clients: &Clients, filter: &Filter, asking: &Asking<'_>) -> BytesMut {
+fn list(
+    reply: &[u8],
+    proto: Proto,
+    clients: &Clients,
+    filter: &Filter,
+    me: &ClientEntry,
+    asking: &Asking<'_>,
+) -> BytesMut {
     let Some(rows) = text(reply) else { return BytesMut::from(reply) };
-    let mut meant = clients.all();
+    let mut meant = clients.of(&me.tenant());
     meant.retain(|entry| filter.matches(entry, asking.id, asking.default_user));
     write_text(&client_rows::list(&rows, &meant, asking), proto)
 }
 
 fn kill(clients: &Clients, filter: &Filter, old: bool, me: &ClientEntry, default_user: &[u8]) -> BytesMut {
     let mut killed = 0;
-    for entry in clients.all() {
+    for entry in clients.of(&me.tenant()) {
         if filter.matches(&entry, me.id, default_user) {
             // Who kills itself is told so first.
             entry.kill(entry.id == me.id);

@@ -2,17 +2,41 @@
 
 use super::core::{Core, Lane, Phase, Stage, Step};
 use super::pinned::{NO_MORE_PINNED, Opened};
-use crate::command::{Args, Pin, Route};
+use crate::command::{Args, Local, Pin, Route};
+use crate::config::Passthrough;
 use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
 use crate::resp::ArgRange;
 use crate::upstream::link::state::{Effect, Watch};
 use std::task::Context;
 
 const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
+const WORDS_TOO_LARGE: &[u8] = b"-ERR a name or a password is too large\r\n";
 /// Longer than any request of the inventory that its grammar allows.
 const TOO_LARGE: &[u8] = b"-ERR the request is too large for a command of the inventory\r\n";
 
 impl Core {
+    /// A request that is longer is not kept whole. Of a tenant that is shut in all of it must be seen.
+    pub(super) fn whole_bytes_max(&self) -> usize {
+        let stream_bytes = self.context.settings.request_stream_bytes;
+        if !self.is_gated {
+            return stream_bytes;
+        }
+        let tenant = &self.room.tenant;
+        let most = tenant.limits.request_bytes.unwrap_or(usize::MAX);
+        if tenant.passthrough == Passthrough::Full { most.min(stream_bytes) } else { most }
+    }
+
+    /// Of a tenant's client, a request too large to be kept.
+    fn refused_large(&mut self, route: Route) -> Option<&'static [u8]> {
+        match route {
+            _ if self.room.tenant.passthrough != Passthrough::Full => Some(super::gate::TOO_LARGE),
+            Route::Local(Local::Auth | Local::Hello) => Some(WORDS_TOO_LARGE),
+            Route::Inventory => Some(TOO_LARGE),
+            Route::Refuse(line) => Some(line.as_bytes()),
+            _ => None,
+        }
+    }
+
     /// A request too large to be kept began; `ranges` are its first arguments, the name among them where it is not itself
     /// too large.
     pub(super) fn begin_stream(&mut self, cx: &mut Context<'_>, bytes: &[u8], ranges: &[ArgRange]) -> Step {
@@ -20,6 +44,7 @@ impl Core {
         let route = self.pinned_route(&args);
         let refusal = match route {
             _ if args.is_empty() => Some(NAME_TOO_LARGE),
+            _ if self.is_gated => self.refused_large(route),
             Route::Inventory => Some(TOO_LARGE),
             Route::Refuse(line) => Some(line.as_bytes()),
             _ => None,

@@ -23,7 +23,7 @@ impl Core {
     /// Queues a request of the inventory on the client's own connection, which is inside MULTI and owes no reply.
     pub(super) fn queue_inventory(&mut self, args: &Args<'_>) -> Step {
         let Some(pin) = &self.pin else { return Step::Blocked };
-        let context = CommandContext { tenant: &self.context.tenant };
+        let context = CommandContext { tenant: &self.room.tenant };
         let (operation, parsed) = parse(args, &context);
         let operations = match parsed {
             Ok(Request::One(operation)) => vec![operation],
@@ -38,7 +38,7 @@ impl Core {
             }
             Err(refusal) => {
                 if let Some(operation) = operation {
-                    self.context.batcher.operations().record(operation, refusal.status, Default::default(), 1);
+                    self.room.inventory.operations().record(operation, refusal.status, Default::default(), 1);
                 }
                 if refusal.status == Status::Err {
                     self.context.metrics.error(crate::metrics::ErrorOrigin::Client, crate::metrics::ErrorKind::Syntax);
@@ -49,8 +49,10 @@ impl Core {
         };
         // No connection of the inventory's own was ever there: nobody has checked the namespace's number of cells.
         if self.context.knowledge.engine.load().is_none() {
-            return self
-                .refuse_in_multi(&written(&Outcome::Refused(self.context.batcher.never_sent(false)), Proto::Resp2));
+            return self.refuse_in_multi(&written(
+                &Outcome::Refused(self.room.inventory.batcher().never_sent(false)),
+                Proto::Resp2,
+            ));
         }
         let (will_select, db) = {
             let remembered = pin.remembered();
@@ -67,14 +69,14 @@ impl Core {
         }
         let (parts, count) = (Parts::default(), operations.len());
         for (place, operation) in operations.into_iter().enumerate() {
-            let (eval, queued) = self.context.batcher.eval_request(operation);
+            let (eval, queued) = self.room.inventory.eval_request(operation);
             let last = place + 1 == count;
             let rewrite = self.part(queued, &parts, last);
             let ticket = if last { self.ticket() } else { nobody.ticket() };
             pin.send(
                 &eval,
                 ticket,
-                Some(Box::new(Watch { effect: Effect::None, rewrite: Some(rewrite), hidden: !last })),
+                Some(Box::new(Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: !last })),
             );
         }
         if db != home {
@@ -91,7 +93,7 @@ impl Core {
 
     /// Takes one part's reply; the last one makes the command's of them all.
     fn part(&self, queued: Queued, parts: &Parts, last: bool) -> Rewrite {
-        let (batcher, parts) = (Rc::clone(&self.context.batcher), Rc::clone(parts));
+        let (batcher, parts) = (self.room.inventory.clone(), Rc::clone(parts));
         Box::new(move |reply, proto| {
             parts.borrow_mut().push(batcher.conclude(queued, reply));
             if !last {

@@ -24,6 +24,7 @@ pub struct Knowledge {
     pub commands: Arc<ArcSwap<CommandTable>>,
     /// None before the first connection.
     pub engine: ArcSwap<Option<Engine>>,
+    asks_nothing: bool,
     asked: Mutex<Option<Instant>>,
     /// Something was seen that those commands do not explain,
     doubted: AtomicBool,
@@ -36,6 +37,13 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
+    /// Of the same upstream, for connections of another user, whose failures are not those of the sidecar's own. That user
+    /// need not have the right to ask for the commands, and does not.
+    #[must_use]
+    pub fn of_another_user(&self) -> Self {
+        Self { commands: Arc::clone(&self.commands), asks_nothing: true, ..Self::default() }
+    }
+
     /// The upstream's commands may be others than those that are known. Asked for soon, in the background.
     pub fn doubt_commands(&self) {
         self.doubted.store(true, Ordering::Release);
@@ -45,9 +53,17 @@ impl Knowledge {
     /// Whoever made a connection is to ask for the commands.
     #[must_use]
     pub fn is_to_be_asked(&self) -> bool {
+        if self.asks_nothing {
+            return false;
+        }
         let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = self.doubted.load(Ordering::Acquire) || self.commands.load().is_empty();
         asked.map(|asked| asked.elapsed()).is_none_or(|ago| ago > OLD || (wanted && ago > ASK_PAUSE))
+    }
+
+    /// See [`Self::of_another_user`].
+    pub(super) fn asks_nothing(&self) -> bool {
+        self.asks_nothing
     }
 
     /// They are being asked for; a doubt from here on is another.

@@ -15,6 +15,7 @@ use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, ErrorKind, ErrorOrigin, Metrics};
 use crate::resp::{ReplyQueue, Ticket, Wakeup};
 use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -85,6 +86,9 @@ pub enum Sharing {
     },
 }
 
+/// Makes of a frame that came unasked what a client is to see of it; None: nothing.
+pub type Filter = Box<dyn Fn(&[u8]) -> Option<BytesMut>>;
+
 /// See the module.
 pub struct Link {
     target: Rc<Target>,
@@ -109,6 +113,8 @@ pub struct Link {
     pub raw: Cell<bool>,
     /// Exclusive only: where its invalidations go, by the id upstream and the one that its client knows.
     pub redirect: Cell<Option<(u64, u64)>>,
+    /// Exclusive only: see [`Filter`].
+    filter: RefCell<Option<Filter>>,
     /// Exclusive only: the client sends nothing any more, and so does the connection once all is written.
     input_ended: Cell<bool>,
 }
@@ -147,6 +153,7 @@ impl Link {
             upstream_id: Cell::new(0),
             raw: Cell::new(false),
             redirect: Cell::new(None),
+            filter: RefCell::default(),
             input_ended: Cell::new(false),
         });
         // The task holds the link; it ends by `close`, which the owner (a session or the set of links) calls.
@@ -284,8 +291,26 @@ impl Link {
         self.is_closed() && self.never_up.get() && self.refused.get()
     }
 
+    /// Exclusive only: what its client is to see of what comes unasked.
+    pub fn set_filter(&self, filter: Filter) {
+        *self.filter.borrow_mut() = Some(filter);
+    }
+
+    fn has_filter(&self) -> bool {
+        self.filter.borrow().is_some()
+    }
+
+    /// A frame that came unasked as the client is to see it; None: it is not to see it.
+    fn shown<'f>(&self, frame: &'f [u8]) -> Option<Cow<'f, [u8]>> {
+        match &*self.filter.borrow() {
+            None => Some(Cow::Borrowed(frame)),
+            Some(filter) => filter(frame).map(|frame| Cow::Owned(frame.to_vec())),
+        }
+    }
+
     /// Exclusive only: whom it serves from here on.
     pub fn attach(&self, new: Option<Rc<ReplyQueue>>) {
+        self.filter.borrow_mut().take();
         if let Sharing::Exclusive { client, .. } = &self.sharing {
             *client.borrow_mut() = new;
             if self.counted.get().is_some() {

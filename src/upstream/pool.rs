@@ -22,9 +22,16 @@ pub struct Fitting {
     pub script_with_flags: Arc<str>,
     /// See above.
     pub script_plain: Arc<str>,
-    /// The hash that remembers the namespace's number of cells, in field `cells`.
+    /// The namespace without which there is nothing to serve, where there is one: it is checked with each connection.
+    pub home: Option<Claim>,
+}
+
+/// A namespace keeps the number of cells that it was begun with, for with another one SKUs would be looked for elsewhere.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The hash that remembers the number, in field `cells`.
     pub meta_key: String,
-    /// The number of cells of the configuration.
+    /// The number of the configuration.
     pub cells: u16,
 }
 
@@ -41,7 +48,6 @@ pub struct PoolConnection {
     wire: Wire,
     sha: String,
     script: Arc<str>,
-    fitting: Fitting,
     broken: bool,
     knowledge: Arc<Knowledge>,
     metrics: Metrics,
@@ -99,19 +105,20 @@ impl Manager {
             wire,
             sha: String::new(),
             script: Arc::clone(script),
-            fitting: self.fitting.clone(),
             broken: false,
             knowledge: Arc::clone(&self.knowledge),
             metrics: self.metrics.clone(),
         };
         self.metrics.upstream_connections[ConnectionKind::Pool].increment(1.0);
-        made.check_cells(&[b"HGET", self.fitting.meta_key.as_bytes(), b"cells"]).await?;
+        if let Some(home) = &self.fitting.home {
+            made.check_cells(home).await?;
+        }
         made.load_script().await?;
         if self.knowledge.connected() {
             self.metrics.reconnects[ConnectionKind::Pool].increment(1);
         }
         let is_new = self.knowledge.engine.load().as_ref().as_ref() != Some(&engine);
-        if is_new || self.knowledge.is_to_be_asked() {
+        if (is_new && !self.knowledge.asks_nothing()) || self.knowledge.is_to_be_asked() {
             made.ask_commands().await?;
         }
         if is_new {
@@ -163,21 +170,25 @@ impl PoolConnection {
         self.broken = true;
     }
 
-    /// To be done before what may be the namespace's first write: it keeps the number of cells it was begun with, for with
-    /// another one SKUs would be looked for elsewhere. It is not written before, so that a sidecar that nobody asks for an inventory leaves
-    /// nothing upstream.
+    /// To be done before what may be the namespace's first write. It is not written before, so that a sidecar that nobody asks for
+    /// an inventory leaves nothing upstream.
     ///
     /// # Errors
     /// `Unfit`: it was begun with another number. The upstream's refusal, or a lost connection.
-    pub async fn claim_cells(&mut self) -> Result<(), UpstreamError> {
-        let (key, cells) = (self.fitting.meta_key.clone(), self.fitting.cells.to_string());
-        self.wire.ask(&[b"HSETNX", key.as_bytes(), b"cells", cells.as_bytes()]).await?;
-        self.check_cells(&[b"HGET", key.as_bytes(), b"cells"]).await
+    pub async fn claim_cells(&mut self, claim: &Claim) -> Result<(), UpstreamError> {
+        let cells = claim.cells.to_string();
+        self.wire.ask(&[b"HSETNX", claim.meta_key.as_bytes(), b"cells", cells.as_bytes()]).await?;
+        self.check_cells(claim).await
     }
 
-    async fn check_cells(&mut self, question: &[&[u8]]) -> Result<(), UpstreamError> {
-        let Value::BulkString(known) = self.wire.ask(question).await? else { return Ok(()) };
-        let (known, ours) = (String::from_utf8_lossy(&known).into_owned(), self.fitting.cells.to_string());
+    /// To be done before anything else is asked of the namespace.
+    ///
+    /// # Errors
+    /// As [`claim_cells`](Self::claim_cells).
+    pub async fn check_cells(&mut self, claim: &Claim) -> Result<(), UpstreamError> {
+        let question: [&[u8]; 3] = [b"HGET", claim.meta_key.as_bytes(), b"cells"];
+        let Value::BulkString(known) = self.wire.ask(&question).await? else { return Ok(()) };
+        let (known, ours) = (String::from_utf8_lossy(&known).into_owned(), claim.cells.to_string());
         if known == ours {
             return Ok(());
         }
@@ -185,7 +196,7 @@ impl PoolConnection {
             Kind::Unfit,
             format!(
                 "inventory.cells is {ours}, but this namespace was begun with inventory.cells = {known} ({})",
-                self.fitting.meta_key
+                claim.meta_key
             ),
         ))
     }

@@ -1,13 +1,14 @@
 //! One call of the script: which operations travel together, where that is the same to every client, in what words, and
 //! what the answer says of each.
 
-use super::Job;
+use super::{Job, Space};
 use crate::inventory::id::{LotId, Mint, Minted, minted_ms};
 use crate::inventory::operation::{Work, int, refused, text};
 use crate::inventory::reply::{Insufficient, Outcome, Refusal};
 use crate::metrics::Status;
 use crate::resp::write::RequestWriter;
 use bb8_redis::redis::Value;
+use std::rc::Rc;
 
 /// Reservations of one lot: more make a reservation cheaper, fewer a commit that comes alone, which reads and writes the lot.
 /// Redis's time, us, of a batch of 128: reserved in lots of 8, 16, 32, 128: 0.77 0.38 0.28 0.18; committed one of each lot:
@@ -34,6 +35,8 @@ enum Kind {
 
 /// The operations of one cell, in groups.
 pub(super) struct Call {
+    /// The namespace.
+    pub space: Rc<Space>,
     /// The cell.
     pub cell: u16,
     groups: Vec<Group>,
@@ -53,8 +56,10 @@ impl Call {
         let mut calls: Vec<Self> = Vec::with_capacity(1);
         for position in 0..jobs.len() {
             let cell = jobs[position].operation.cell;
-            let place = calls.iter().position(|call| call.cell == cell).unwrap_or_else(|| {
-                calls.push(Self { cell, groups: Vec::with_capacity(4) });
+            let space = &jobs[position].space;
+            let found = calls.iter().position(|call| call.cell == cell && Rc::ptr_eq(&call.space, space));
+            let place = found.unwrap_or_else(|| {
+                calls.push(Self { space: Rc::clone(space), cell, groups: Vec::with_capacity(4) });
                 calls.len() - 1
             });
             calls[place].add(jobs, position, number, mint);

@@ -1,8 +1,9 @@
 //! An operation on its way: who waits for it, and since when.
 
+use super::space::Space;
 use crate::inventory::operation::ScriptOperation;
 use crate::inventory::reply::Outcome;
-use crate::metrics::{Operation, OperationMetrics, Status};
+use crate::metrics::{Operation, Status};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -26,6 +27,8 @@ pub(super) struct Join {
 }
 
 pub(super) struct Job {
+    /// Whose it is.
+    pub space: Rc<Space>,
     pub operation: ScriptOperation,
     pub owner: Owner,
     pub client: Option<Rc<ReplyQueue>>,
@@ -43,18 +46,18 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, metrics: &OperationMetrics, operation: Operation, status: Status, queued: Instant) {
+    pub(super) fn add(&mut self, space: &Space, operation: Operation, status: Status, queued: Instant) {
         let run = Some((operation, status, queued));
         if self.run != run {
-            self.record(metrics);
+            self.record(space);
             self.run = run;
         }
         self.count += 1;
     }
 
-    pub(super) fn record(&mut self, metrics: &OperationMetrics) {
+    pub(super) fn record(&mut self, space: &Space) {
         if let Some((operation, status, queued)) = self.run.take() {
-            metrics.record(operation, status, queued.elapsed(), self.count);
+            space.operations().record(operation, status, queued.elapsed(), self.count);
         }
         self.count = 0;
     }

@@ -1,7 +1,7 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
 use super::call::{Answer, Call};
-use super::{Batcher, Job, SETTLE_MAX, Tally};
+use super::{Acknowledge, Batcher, Job, SETTLE_MAX, Space, Tally};
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::id::{Token, token};
 use crate::inventory::operation::{Name, Work};
@@ -51,12 +51,12 @@ impl Batcher {
 
     /// Appends all that a call is told but the script.
     pub(super) fn write_call(&self, request: &mut RequestWriter, call: &Call, jobs: &[Job], head: &Head) {
-        let keys = &self.cell_keys[call.cell as usize];
+        let keys = &call.space.cell_keys[call.cell as usize];
         request.number(keys.len());
         for key in keys {
             request.arg(key.as_bytes());
         }
-        request.number(self.limits.remember_ms).number(OPS_MEMORY.as_millis() as u64).number(head.settle_max);
+        request.number(call.space.settings.remember_ms).number(OPS_MEMORY.as_millis() as u64).number(head.settle_max);
         request.arg(&head.batch).number(head.attempt).arg(&call.letters(jobs));
         call.write(jobs, request);
     }
@@ -164,6 +164,29 @@ async fn pause_after_loss(batcher: &Batcher, sending: &mut Sending, earliest: In
     sending.lost += 1;
 }
 
+/// A namespace that is not as the configuration has it, or could not be asked.
+struct Unclaimed {
+    space: Rc<Space>,
+    error: UpstreamError,
+}
+
+/// Makes sure that each namespace has the cells that its operations were sorted into.
+async fn claim_namespaces(connection: &mut PoolConnection, calls: &[Call], jobs: &[Job]) -> Result<(), Unclaimed> {
+    for call in calls {
+        let space = &call.space;
+        let done = if call.may_begin_namespace(jobs) {
+            connection.claim_cells(&space.claim).await
+        } else if space.checked.get() {
+            continue;
+        } else {
+            connection.check_cells(&space.claim).await
+        };
+        done.map_err(|error| Unclaimed { space: Rc::clone(space), error })?;
+        space.checked.set(true);
+    }
+    Ok(())
+}
+
 /// Sends once. Returns what is to be sent again.
 async fn attempt(
     batcher: &Batcher,
@@ -178,36 +201,38 @@ async fn attempt(
         return jobs;
     }
     let calls = batcher.calls(&mut jobs);
-    let gives: Vec<u64> = calls.iter().map(|call| batcher.sold_out.gives(call.cell)).collect();
+    let gives: Vec<u64> = calls.iter().map(|call| call.space.sold_out.gives(call.cell)).collect();
     // Half of the deadline: a connection that is half open must leave time for another.
     let patience = earliest.min(Instant::now() + batcher.limits.deadline / 2);
-    if calls.iter().any(|call| call.may_begin_namespace(&jobs)) {
-        match timeout_at(patience, connection.claim_cells()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) if error.kind == Kind::Unfit => {
-                for job in jobs {
-                    let never = Refusal::new(Status::Unavailable, format!("{}; this was not sent", error.detail));
-                    let refusal = if job.unknown { uncertain() } else { never };
-                    batcher.finish(job, Outcome::Refused(refusal), true);
-                }
-                return Vec::new();
+    match timeout_at(patience, claim_namespaces(connection, &calls, &jobs)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(Unclaimed { space, error })) if error.kind == Kind::Unfit => {
+            let (refused, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| Rc::ptr_eq(&job.space, &space));
+            for job in refused {
+                let never = Refusal::new(Status::Unavailable, format!("{}; this was not sent", error.detail));
+                let refusal = if job.unknown { uncertain() } else { never };
+                batcher.finish(job, Outcome::Refused(refusal), true);
             }
-            // The same would become of the batch, and what that means is said there.
-            Ok(Err(error)) if error.kind != Kind::Io => {}
-            _ => {
-                connection.give_up();
-                pause_after_loss(batcher, sending, earliest).await;
-                return jobs;
-            }
+            return others;
+        }
+        // The same would become of the batch, and what that means is said there.
+        Ok(Err(unclaimed)) if unclaimed.error.kind != Kind::Io => {}
+        _ => {
+            connection.give_up();
+            pause_after_loss(batcher, sending, earliest).await;
+            return jobs;
         }
     }
     sending.attempt += 1;
-    let requests = batcher.requests(&jobs, &calls, sending, connection.sha());
+    let mut requests = batcher.requests(&jobs, &calls, sending, connection.sha());
     let sent = Instant::now();
+    let acknowledge = jobs.first().map_or(Acknowledge::Memory, |job| job.space.settings.acknowledge);
+    let waits =
+        calls.first().map_or(0, |call| acknowledge.write(&mut requests, &call.space.claim.meta_key, patience - sent));
     // Given up before it is awaited: were this dropped, nobody could use the connection again.
-    let answer = timeout_at(patience, connection.send(&requests, calls.len())).await;
-    let replies = match answer {
-        Ok(Ok(replies)) if replies.len() == calls.len() => replies,
+    let answer = timeout_at(patience, connection.send(&requests, calls.len() + waits)).await;
+    let mut replies = match answer {
+        Ok(Ok(replies)) if replies.len() == calls.len() + waits => replies,
         other => {
             connection.give_up();
             let error = match other {
@@ -228,12 +253,16 @@ async fn attempt(
     batcher.reachable.set(true);
     batcher.metrics.batch_round_trip.record(sent.elapsed().as_secs_f64());
 
+    let assured = acknowledge.is_met(replies.split_off(calls.len()).last());
     let mut again: Vec<(usize, Job)> = Vec::new();
     let (mut pause, mut load) = (None, false);
     let mut slots: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
     for ((call, reply), gives) in calls.iter().zip(replies).zip(gives) {
         match reply {
-            Ok(value) => again.extend(answer_call(batcher, call, &mut slots, &value, (sent, gives))),
+            Ok(value) => {
+                let asked = Asked { sent, gives, assured };
+                again.extend(answer_call(batcher, call, &mut slots, &value, &asked));
+            }
             Err(error) if error.detail.starts_with("NOSCRIPT") => {
                 load = true;
                 again.extend(call.take(&mut slots));
@@ -275,13 +304,30 @@ pub(super) fn settled(value: &Value) -> Option<(i64, u64, &[Value])> {
     Some((*now, u64::try_from(*expired).unwrap_or(0), results))
 }
 
+/// How a call was sent.
+struct Asked {
+    sent: Instant,
+    /// See [`SoldOut::gives`](crate::inventory::sold_out::SoldOut::gives).
+    gives: u64,
+    /// What was done is where the namespace wants it before it is told.
+    assured: bool,
+}
+
+/// It was done, and may be lost again.
+fn unassured() -> Refusal {
+    Refusal::new(
+        Status::Uncertain,
+        "it was done, but what inventory.acknowledge asks for did not come in time; send the same again, a reservation with the same ID",
+    )
+}
+
 /// Gives a call's answers out. Returns the operations that it did not come to.
 fn answer_call(
     batcher: &Batcher,
     call: &Call,
     slots: &mut [Option<Job>],
     value: &Value,
-    asked: (Instant, u64),
+    asked: &Asked,
 ) -> Vec<(usize, Job)> {
     let Some((now, expired, results)) = settled(value).filter(|(_, _, results)| results.len() <= call.len()) else {
         if *value == Value::Int(0) {
@@ -297,8 +343,8 @@ fn answer_call(
     };
     batcher.mint.observe(now);
     if expired > 0 {
-        batcher.operations.reservations_expired.increment(expired);
-        batcher.sold_out.gave(call.cell);
+        call.space.operations().reservations_expired.increment(expired);
+        call.space.sold_out.gave(call.cell);
     }
     let (mut again, mut answers, mut tally) = (Vec::new(), Vec::new(), Tally::default());
     // The last refusal of a SKU says for which others it answers.
@@ -318,13 +364,18 @@ fn answer_call(
                 // The upstream's clock went ahead of what its last answer told.
                 Answer::Outcome(Outcome::Stale) if !job.unknown => again.push((position, not_executed(job))),
                 Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
+                Answer::Outcome(outcome)
+                    if !asked.assured && outcome.status() == Status::Ok && job.operation.writes() =>
+                {
+                    batcher.finish(job, Outcome::Refused(unassured()), true);
+                }
                 Answer::Outcome(outcome) => {
                     if let (Outcome::Insufficient(now), Work::Reserve { sku, .. }) = (&outcome, &job.operation.work)
                         && refused
                             .as_ref()
                             .is_none_or(|(known, was)| **known != **sku || was.available != now.available)
                     {
-                        batcher.sold_out.learn(call.cell, sku, now, asked.0, asked.1);
+                        call.space.sold_out.learn(call.cell, sku, now, asked.sent, asked.gives);
                         refused = Some((sku.clone(), *now));
                     }
                     batcher.finish_counted(job, outcome, true, &mut tally);
@@ -332,7 +383,7 @@ fn answer_call(
             }
         }
     }
-    tally.record(&batcher.operations);
+    tally.record(&call.space);
     again
 }
 

@@ -4,7 +4,7 @@
 
 use super::call::{Answer, Call};
 use super::sending::{Head, settled};
-use super::{Batcher, Job, Owner};
+use super::{Batcher, Inventory, Job, Owner};
 use crate::inventory::id::token;
 use crate::inventory::operation::ScriptOperation;
 use crate::inventory::reply::{Outcome, Refusal};
@@ -13,6 +13,7 @@ use crate::resp::write::RequestWriter;
 use crate::upstream::engine::Engine;
 use bb8_redis::redis::{Value, parse_redis_value};
 use bytes::BytesMut;
+use std::rc::Rc;
 use tokio::time::Instant;
 
 /// Nothing can be sent again inside EXEC, so all that is overdue is taken back by the one call.
@@ -24,20 +25,27 @@ pub struct Queued {
     job: Job,
 }
 
-impl Batcher {
+impl Inventory {
     /// The request that executes this operation.
     #[must_use]
     pub fn eval_request(&self, operation: ScriptOperation) -> (BytesMut, Queued) {
-        let flags = self.knowledge.engine.load().as_ref().as_ref().is_some_and(Engine::reads_script_flags);
-        let script = if flags { &self.fitting.script_with_flags } else { &self.fitting.script_plain };
+        let flags = self.batcher.knowledge.engine.load().as_ref().as_ref().is_some_and(Engine::reads_script_flags);
+        let script = if flags { &self.batcher.fitting.script_with_flags } else { &self.batcher.fitting.script_plain };
         let now = Instant::now();
-        let mut jobs =
-            [Job { operation, owner: Owner::Transaction, client: None, queued: now, deadline: now, unknown: false }];
-        let mut calls = self.calls(&mut jobs);
+        let mut jobs = [Job {
+            space: Rc::clone(&self.space),
+            operation,
+            owner: Owner::Transaction,
+            client: None,
+            queued: now,
+            deadline: now,
+            unknown: false,
+        }];
+        let mut calls = self.batcher.calls(&mut jobs);
         let call = calls.swap_remove(0);
         let mut eval = RequestWriter::default();
         eval.arg(b"EVAL").arg(script.as_bytes());
-        self.write_call(&mut eval, &call, &jobs, &Head { settle_max: SETTLE_ALL, batch: token(), attempt: 1 });
+        self.batcher.write_call(&mut eval, &call, &jobs, &Head { settle_max: SETTLE_ALL, batch: token(), attempt: 1 });
         let [job] = jobs;
         let mut out = BytesMut::new();
         eval.finish(&mut out);
@@ -55,8 +63,8 @@ impl Batcher {
         let jobs = [Some(job)];
         let mut found = None;
         if let Some((now, expired, [result])) = settled(&value) {
-            self.mint.observe(now);
-            self.operations.reservations_expired.increment(expired);
+            self.batcher.mint.observe(now);
+            self.space.operations().reservations_expired.increment(expired);
             call.answers(0, &jobs, result, |_, answer| found = Some(answer));
         }
         let outcome = match found {
@@ -71,9 +79,9 @@ impl Batcher {
             }
         };
         if let [Some(job)] = jobs {
-            self.note(&job.operation, &outcome);
-            self.note_given_back(&job.operation);
-            self.operations.record(job.operation.operation, outcome.status(), job.queued.elapsed(), 1);
+            Batcher::note(&self.space, &job.operation, &outcome);
+            Batcher::note_given_back(&self.space, &job.operation);
+            self.space.operations().record(job.operation.operation, outcome.status(), job.queued.elapsed(), 1);
         }
         Ok(outcome)
     }

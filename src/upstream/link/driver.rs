@@ -1,12 +1,13 @@
 //! One connection of a link: writes what is handed over, reads replies and gives each to the one it is for, both at once.
 
-use super::state::{Effect, Event, event};
+use super::state::{Effect, Event, event, is_error};
 use super::{Link, OUT_PAUSE_BYTES, Scratch, Sharing, Slot};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::Direction;
 use crate::resp::{ReplyQueue, ReplyScanner, Run};
 use crate::upstream::stream::Stream;
 use bytes::{Buf, BytesMut};
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -286,10 +287,14 @@ impl<'l> Driver<'l> {
         }
         let Some(watch) = watch else { return false };
         match watch.effect {
-            Effect::Subscription(..) => is_array,
+            Effect::Subscription(..) if is_array => true,
             Effect::Exec => watch.rewrite.is_some() || self.link.remembered.borrow().has_marks(),
-            _ => watch.rewrite.is_some(),
+            _ => watch.rewrite.is_some() || (watch.error.is_some() && self.is_error()),
         }
+    }
+
+    fn is_error(&self) -> bool {
+        matches!(self.scanner.kind(), Some(b'-' | b'!'))
     }
 
     fn deliver_whole(&mut self, frame: &[u8]) -> Result<(), UpstreamError> {
@@ -315,8 +320,8 @@ impl<'l> Driver<'l> {
                 let still = left.get_or_insert_with(|| before.of(*family).max(1));
                 *still -= 1;
                 let done = *still == 0;
-                if let Some(slot) = inner.slots.front() {
-                    slot.ticket.aside(frame);
+                if let (Some(slot), Some(frame)) = (inner.slots.front(), self.link.shown(frame)) {
+                    slot.ticket.aside(&frame);
                 }
                 if done && let Some(slot) = inner.slots.pop_front() {
                     slot.ticket.complete(b"");
@@ -373,7 +378,7 @@ impl<'l> Driver<'l> {
         remembered.apply(watch.effect, kind);
         let proto = remembered.greeting.proto;
         drop(remembered);
-        match watch.rewrite {
+        match watch.rewrite.or(watch.error.filter(|_| is_error(bytes))) {
             Some(rewrite) => slot.ticket.complete(&rewrite(bytes, proto)),
             None => slot.ticket.complete(bytes),
         }
@@ -393,7 +398,8 @@ impl<'l> Driver<'l> {
     /// A whole frame that answers no request; one that comes before a reply stands before it.
     fn out_of_band(&self, frame: &[u8]) -> Result<(), UpstreamError> {
         let told = self.link.redirect.get().and_then(|ids| redirect_is_broken(frame, ids));
-        let frame = told.as_deref().unwrap_or(frame);
+        let Some(frame) = told.map(Cow::Owned).or_else(|| self.link.shown(frame)) else { return Ok(()) };
+        let frame = &*frame;
         let inner = self.link.inner.borrow();
         match (self.client(), inner.slots.front()) {
             // Only a client's own connection asks for such.
@@ -410,6 +416,10 @@ impl<'l> Driver<'l> {
     /// A reply that nobody asked for: on a shared link the pairing is lost, and so must be the connection.
     fn unasked(&self, part: &[u8]) -> Result<(), UpstreamError> {
         match self.client() {
+            // Whose it is nobody can tell.
+            Some(_) if self.link.has_filter() => {
+                Err(UpstreamError::new(Kind::Io, "a reply without a request to an isolated tenant"))
+            }
             Some(client) => {
                 client.push_unasked(part);
                 Ok(())

@@ -15,27 +15,35 @@ pub struct Watch {
     pub effect: Effect,
     /// The client gets what this makes of the reply.
     pub rewrite: Option<Rewrite>,
+    /// The same for an error alone: any other reply goes to the client as it comes.
+    pub error: Option<Rewrite>,
     /// The request is the sidecar's own: inside EXEC's reply its element is left out.
     pub hidden: bool,
 }
 
 impl Watch {
+    /// For nothing yet.
+    #[must_use]
+    pub fn nothing() -> Box<Self> {
+        Box::new(Self { effect: Effect::None, rewrite: None, error: None, hidden: false })
+    }
+
     /// Only what the reply says of the connection.
     #[must_use]
     pub fn effect(effect: Effect) -> Option<Box<Self>> {
-        Some(Box::new(Self { effect, rewrite: None, hidden: false }))
+        Some(Box::new(Self { effect, rewrite: None, error: None, hidden: false }))
     }
 
     /// Another reply in place of the upstream's.
     #[must_use]
     pub fn rewrite(rewrite: impl FnOnce(&[u8], Proto) -> BytesMut + 'static) -> Option<Box<Self>> {
-        Some(Box::new(Self { effect: Effect::None, rewrite: Some(Box::new(rewrite)), hidden: false }))
+        Some(Box::new(Self { effect: Effect::None, rewrite: Some(Box::new(rewrite)), error: None, hidden: false }))
     }
 
     /// A request of the sidecar's own inside MULTI.
     #[must_use]
     pub fn hidden(rewrite: Option<Rewrite>) -> Option<Box<Self>> {
-        Some(Box::new(Self { effect: Effect::None, rewrite, hidden: true }))
+        Some(Box::new(Self { effect: Effect::None, rewrite, error: None, hidden: true }))
     }
 }
 
@@ -371,7 +379,8 @@ impl State {
                 continue;
             };
             self.apply(watch.effect, element.bytes.first().copied().unwrap_or_default());
-            let shown = watch.rewrite.map(|rewrite| rewrite(element.bytes, self.greeting.proto));
+            let rewrite = watch.rewrite.or(watch.error.filter(|_| is_error(element.bytes)));
+            let shown = rewrite.map(|rewrite| rewrite(element.bytes, self.greeting.proto));
             match shown {
                 _ if watch.hidden => {}
                 Some(shown) => out.extend_from_slice(&shown),
@@ -380,6 +389,12 @@ impl State {
         }
         out
     }
+}
+
+/// Is the reply one?
+#[must_use]
+pub fn is_error(reply: &[u8]) -> bool {
+    matches!(reply.first(), Some(b'-' | b'!'))
 }
 
 struct Element<'a> {

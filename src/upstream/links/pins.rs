@@ -9,6 +9,7 @@ use crate::upstream::link::state::{Effect, Watch};
 use crate::upstream::link::{Link, Sharing};
 use crate::upstream::stream::Greeting;
 use bytes::BytesMut;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -168,7 +169,7 @@ impl Links {
         }
         self.metrics.pins[reason].increment(1);
         self.metrics.pinned_clients.increment(1.0);
-        Some(PinnedLink { link, links: Rc::clone(self) })
+        Some(PinnedLink { link, links: Rc::clone(self), guard: None })
     }
 
     fn make_exclusive(&self, client: Option<Rc<ReplyQueue>>, greeting: &Greeting) -> Rc<Link> {
@@ -321,6 +322,8 @@ impl PinnedLink {
 pub struct PinnedLink {
     link: Rc<Link>,
     links: Rc<Links>,
+    /// Kept for as long as the client has it.
+    pub guard: Option<Box<dyn Any>>,
 }
 
 impl PinnedLink {

@@ -1,0 +1,253 @@
+//! `[[tenants]]`: one entry a tenant, its keys, their bounds, and what must hold between them.
+//!
+//! Owns these alone. Files and variables that hold passwords are read by [`crate::tenant`], not here.
+
+use super::fault::did_you_mean;
+use super::relations::is_namespace;
+use super::{Acknowledge, InventoryRights, Passthrough, Secret, SocketMode, Span};
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use toml::{Table, Value};
+
+/// Name and bounds of each key.
+type Declared = (&'static str, Option<RangeInclusive<u64>>);
+
+macro_rules! tenant {
+    ($( $(#[$doc:meta])* $key:ident: $type:ty = $default:expr $(, in $bounds:expr)?; )+) => {
+        /// One tenant.
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Tenant { $( $(#[$doc])* pub $key: $type, )+ }
+
+        impl Default for Tenant {
+            fn default() -> Self {
+                Self { $( $key: $default, )+ }
+            }
+        }
+
+        /// Every key of an entry.
+        pub(super) const KEYS: &[Declared] = &[$( (stringify!($key), bounds!($($bounds)?)) ),+];
+    };
+}
+
+macro_rules! bounds {
+    () => {
+        None
+    };
+    ($bounds:expr) => {
+        Some($bounds)
+    };
+}
+
+tenant! {
+    /// Who it is: 1 to 64 of `A-Z a-z 0-9 _ -`; what AUTH calls the user.
+    name: String = String::new();
+    /// Of its inventory, and before its keys; empty: the name.
+    namespace: String = String::new();
+    /// What AUTH must say, in the file itself.
+    password: Option<Secret> = None;
+    /// A file that holds it; a newline at its end is not part of it.
+    password_file: Option<PathBuf> = None;
+    /// An environment variable that holds it.
+    password_env: Option<String> = None;
+    /// Its Argon2id hash, `$argon2id$v=19$m=…,t=…,p=…$salt$hash`.
+    password_hash: Option<Secret> = None;
+    /// `host:port` of a listener whose clients are this tenant at once; empty for none.
+    tcp: String = String::new();
+    /// The path of such a unix socket; empty for none.
+    unix: String = String::new();
+    /// Its permissions, as an octal string.
+    unix_mode: SocketMode = SocketMode::OWNER_ONLY;
+    /// What becomes of commands that are not the inventory's.
+    passthrough: Passthrough = Passthrough::Isolated;
+    /// Which commands of the inventory it may use.
+    inventory: InventoryRights = InventoryRights::All;
+    /// The only commands, `command|subcommand`s and `@category`s that it may use; empty: all that the rest allows.
+    allow: Vec<String> = Vec::new();
+    /// Those that it may not use, whatever `allow` says.
+    deny: Vec<String> = Vec::new();
+    /// `FLUSHDB` and `FLUSHALL` are allowed, and delete its own keys.
+    flushdb: bool = false;
+    /// The upstream's ACL user that its commands run as; empty: the sidecar's own.
+    upstream_user: String = String::new();
+    /// Its password, in the file itself.
+    upstream_password: Option<Secret> = None;
+    /// A file that holds it.
+    upstream_password_file: Option<PathBuf> = None;
+    /// An environment variable that holds it.
+    upstream_password_env: Option<String> = None;
+    /// A reservation's time to live where the command names none; else `inventory.reservation_ttl`.
+    reservation_ttl: Option<Span> = None;
+    /// The longest a reservation may live; else `inventory.reservation_ttl_max`.
+    reservation_ttl_max: Option<Span> = None;
+    /// What must have an operation's effects before it is answered; else `inventory.acknowledge`.
+    acknowledge: Option<Acknowledge> = None;
+    /// Clients at once; 0: as many as the sidecar takes.
+    clients_max: u64 = 0, in 0..=1_000_000;
+    /// Its clients that have an upstream connection of their own, at once; 0: as many as the sidecar has.
+    pinned_max: u64 = 0, in 0..=100_000;
+    /// Requests a second; 0: no limit.
+    requests_per_second: u64 = 0, in 0..=1_000_000_000;
+    /// Requests that may come at once after a pause; 0: those of a second.
+    requests_burst: u64 = 0, in 0..=1_000_000_000;
+    /// Bytes of one request.
+    request_bytes_max: u64 = 67_108_864, in 1_024..=1_073_741_824;
+    /// Operations of its inventory that wait, a worker; 0: as many as `inventory.queue_ops_max`.
+    queue_ops_max: u64 = 0, in 0..=16_777_216;
+}
+
+impl Tenant {
+    /// Its namespace, given or not.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        if self.namespace.is_empty() { &self.name } else { &self.namespace }
+    }
+
+    /// AUTH must say a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+            || self.password_file.is_some()
+            || self.password_env.is_some()
+            || self.password_hash.is_some()
+    }
+
+    /// It has a listener of its own.
+    #[must_use]
+    pub fn has_door(&self) -> bool {
+        !self.tcp.is_empty() || !self.unix.is_empty()
+    }
+}
+
+/// Whether the key is one, and its value has its type and bounds; else what would be right.
+pub(super) fn fits(key: &str, value: &Value) -> Result<(), String> {
+    let Some((name, bounds)) = KEYS.iter().find(|(name, _)| *name == key) else {
+        let names: Vec<&str> = KEYS.iter().map(|(name, _)| *name).collect();
+        let hint = did_you_mean(key, names.iter().copied());
+        return Err(format!("no such key{hint}; [[tenants]] has {}", names.join(", ")));
+    };
+    if let Some(bounds) = bounds {
+        let right = format!("{}..={}", bounds.start(), bounds.end());
+        return match value {
+            Value::Integer(number) if u64::try_from(*number).is_ok_and(|number| bounds.contains(&number)) => Ok(()),
+            Value::Integer(number) => Err(format!("{number} is not in {right}")),
+            _ => Err(format!("it is not a whole number in {right}")),
+        };
+    }
+    let alone = Table::from_iter([((*name).to_owned(), value.clone())]);
+    match Tenant::deserialize(alone) {
+        Ok(_) => Ok(()),
+        // What is given may be a secret: it is not shown.
+        Err(error) if key.contains("password") => Err(error.message().split(':').next().unwrap_or_default().to_owned()),
+        Err(error) => Err(error.message().to_owned()),
+    }
+}
+
+/// What must hold within and between tenants: the index of the entry at fault, its key and what is wrong.
+pub(super) fn broken(tenants: &[Tenant], listen: &super::Listen) -> Vec<(usize, &'static str, String)> {
+    let mut faults = Vec::new();
+    let mut must = |holds: bool, at: usize, key: &'static str, message: String| {
+        if !holds {
+            faults.push((at, key, message));
+        }
+    };
+    let (mut names, mut doors) = (HashSet::new(), HashSet::from([listen.tcp.as_str(), listen.unix.as_str()]));
+    for (at, tenant) in tenants.iter().enumerate() {
+        let (name, namespace) = (&tenant.name, tenant.namespace());
+        must(is_namespace(name), at, "name", format!("{name:?} is not 1 to 64 of A-Z a-z 0-9 _ -"));
+        must(names.insert(name), at, "name", format!("there is a tenant {name:?} already"));
+        must(is_namespace(namespace), at, "namespace", format!("{namespace:?} is not 1 to 64 of A-Z a-z 0-9 _ -"));
+        // Its keys would begin as those of every namespace's inventory do.
+        must(
+            !is_layout(namespace),
+            at,
+            "namespace",
+            format!("{namespace:?} is what the keys of the inventory begin with; take another"),
+        );
+        let passwords = [
+            tenant.password.is_some(),
+            tenant.password_file.is_some(),
+            tenant.password_env.is_some(),
+            tenant.password_hash.is_some(),
+        ];
+        must(
+            passwords.iter().filter(|given| **given).count() <= 1,
+            at,
+            "password",
+            "give one of password, password_file, password_env and password_hash".to_owned(),
+        );
+        must(
+            tenant.password.as_ref().is_none_or(|password| !password.expose().is_empty()),
+            at,
+            "password",
+            "it is empty; a tenant without a password has none of the four keys".to_owned(),
+        );
+        let hash = tenant.password_hash.as_ref();
+        must(
+            hash.is_none_or(|hash| hash.expose().starts_with("$argon2id$")),
+            at,
+            "password_hash",
+            "it is not an Argon2id hash, which begins with $argon2id$".to_owned(),
+        );
+        must(
+            tenant.has_password() || tenant.has_door() || name == "default",
+            at,
+            "name",
+            format!(
+                "nobody could be tenant {name:?}: give it a password, or a listener of its own (tcp or unix); only the tenant \"default\" needs neither"
+            ),
+        );
+        let upstream = [
+            tenant.upstream_password.is_some(),
+            tenant.upstream_password_file.is_some(),
+            tenant.upstream_password_env.is_some(),
+        ];
+        let given = upstream.iter().filter(|given| **given).count();
+        must(
+            given <= 1,
+            at,
+            "upstream_password",
+            "give one of upstream_password, upstream_password_file and upstream_password_env".to_owned(),
+        );
+        must(
+            (given == 1) != tenant.upstream_user.is_empty(),
+            at,
+            "upstream_user",
+            "upstream_user and its password go together".to_owned(),
+        );
+        for (key, door) in [("tcp", &tenant.tcp), ("unix", &tenant.unix)] {
+            let free = door.is_empty() || door.ends_with(":0") || doors.insert(door);
+            must(free, at, key, format!("{door:?} is somebody else's listener already"));
+        }
+        if let (false, Err(what)) = (tenant.tcp.is_empty(), super::upstream::host_and_port(&tenant.tcp, None)) {
+            must(false, at, "tcp", format!("{:?}: {what}; it is host:port, or \"\" for none", tenant.tcp));
+        }
+        let length = tenant.unix.len();
+        let most = super::SOCKET_PATH_MAX;
+        must(length <= most, at, "unix", format!("the path has {length} bytes; a unix socket's has {most} at most"));
+        if let (Some(ttl), Some(longest)) = (tenant.reservation_ttl, tenant.reservation_ttl_max) {
+            must(
+                ttl <= longest,
+                at,
+                "reservation_ttl",
+                format!("it (\"{ttl}\") must be at most reservation_ttl_max (\"{longest}\")"),
+            );
+        }
+        must(
+            tenant.requests_burst == 0 || tenant.requests_per_second > 0,
+            at,
+            "requests_burst",
+            "it means nothing without requests_per_second".to_owned(),
+        );
+    }
+    faults
+}
+
+/// `inv1` and its like.
+fn is_layout(namespace: &str) -> bool {
+    namespace
+        .strip_prefix("inv")
+        .is_some_and(|version| !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()))
+}

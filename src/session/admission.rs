@@ -1,0 +1,225 @@
+//! Who a client is, where tenants are told apart: by its listener, or by AUTH and HELLO … AUTH, which the sidecar answers
+//! itself. No password of a tenant's ever goes upstream.
+
+use super::core::{Core, On, Phase, Step, Wait, Waiting};
+use crate::command::{Args, Hello, Local};
+use crate::metrics::{ErrorKind, ErrorOrigin, Route};
+use crate::resp::Proto;
+use crate::tenant::{Admitted, Tenant, Tenants};
+use crate::upstream::stream::Greeting;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Hashes that are worked out at once: each takes a core and as much memory as it demands.
+static HASHING: Semaphore = Semaphore::const_new(2);
+/// The answer to a wrong password is held back so many times `auth_failure_ms` at the most.
+const SLOWEST: u32 = 10;
+/// So many wrong passwords, and the client is closed.
+const FAILURES_MAX: u32 = 16;
+/// Bytes of a password or a name: before it is known who a client is little of it is kept.
+const WORD_BYTES_MAX: usize = 16 * 1024;
+
+const WRONG: &[u8] = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+const NO_HELLO: &[u8] = b"-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n";
+const IN_MULTI: &[u8] = b"-ERR AUTH is not served inside MULTI; EXEC will abort this transaction\r\n";
+const HAS_STATE: &[u8] = b"-ERR a connection that has subscriptions, WATCH or CLIENT TRACKING cannot become another user's: RESET it first\r\n";
+const TOO_MANY: &[u8] = b"-OVERLOADED this tenant has as many clients as it may have (clients_max)\r\n";
+
+/// Says in the end who it is; None: a name or a password was wrong.
+pub(super) type Proof = Pin<Box<dyn Future<Output = Option<Arc<Tenant>>>>>;
+
+impl Core {
+    /// A client that has said nothing yet, or has said RESET.
+    pub(super) fn come_in(&mut self) {
+        let rooms = &self.context.rooms;
+        self.generation = rooms.generation();
+        let tenants = rooms.tenants();
+        self.told_apart = tenants.are_told_apart();
+        let first = tenants.first(self.entry.door.tenant.as_deref());
+        // A listener's tenant that has a password must still say it.
+        let first = first.filter(|tenant| tenant.password.is_none());
+        if !first.is_some_and(|tenant| self.admit(tenant)) {
+            self.leave_room();
+            if first.is_some() {
+                self.push(TOO_MANY);
+                self.phase = Phase::Finishing;
+            }
+        }
+        self.client.greeting = self.home_greeting(Proto::Resp2);
+    }
+
+    fn leave_room(&mut self) {
+        self.room = Rc::clone(self.context.rooms.nobody());
+        (self.admitted, self.is_gated) = (None, true);
+        self.entry.state().tenant = Arc::clone(&self.room.tenant.name);
+    }
+
+    /// What requests go upstream as, where the client has set nothing else.
+    pub(super) fn home_greeting(&self, proto: Proto) -> Greeting {
+        Greeting { identity: self.room.identity.clone(), ..self.context.links.first_greeting(proto) }
+    }
+
+    /// It is this tenant's from here on; false: that has as many clients as it may have, and nothing has changed.
+    fn admit(&mut self, tenant: &Arc<Tenant>) -> bool {
+        let is_counted = self.admitted.is_some() && self.room.tenant.name == tenant.name;
+        if !is_counted {
+            let Some(admitted) = Admitted::new(tenant) else { return false };
+            self.admitted = Some(admitted);
+        }
+        self.room = self.context.rooms.of(tenant);
+        self.link = None;
+        self.is_gated = self.told_apart;
+        self.entry.state().tenant = Arc::clone(&tenant.name);
+        true
+    }
+
+    /// The configuration has changed: the client goes on as what its tenant is now, or is closed where there is none.
+    pub(super) fn follow_tenants(&mut self) {
+        let rooms = &self.context.rooms;
+        if self.generation == rooms.generation() {
+            return;
+        }
+        self.generation = rooms.generation();
+        let tenants = rooms.tenants();
+        self.told_apart = tenants.are_told_apart();
+        if !self.is_known() {
+            return;
+        }
+        match tenants.get(&self.room.tenant.name) {
+            // As whom its connections go upstream is what they were made as.
+            Some(now) if now.upstream == self.room.tenant.upstream && now.namespace == self.room.tenant.namespace => {
+                self.room = rooms.of(now);
+            }
+            _ => {
+                tracing::info!(client = self.entry.id, tenant = %self.room.tenant.name, "closed a client whose tenant is no more");
+                self.phase = Phase::Finishing;
+            }
+        }
+    }
+
+    /// Has it said who it is, or need not?
+    pub(super) fn is_known(&self) -> bool {
+        self.admitted.is_some()
+    }
+
+    /// AUTH and HELLO, where the sidecar judges passwords. None: it is for others to answer.
+    pub(super) fn answer_identity(&mut self, args: &Args<'_>, local: Local) -> Option<Step> {
+        let (name, password, request, proto) = match local {
+            Local::Auth => {
+                let (name, password) = match args.len() {
+                    2 => (b"default".as_slice(), args.get(1)?),
+                    _ => (args.get(1)?, args.get(2)?),
+                };
+                (name, password, Waiting::Plain, None)
+            }
+            Local::Hello => {
+                let hello = Hello::parse(args);
+                let Some((name, password)) = hello.as_ref().and_then(|hello| hello.auth) else {
+                    return (!self.is_known()).then(|| self.refuse(ErrorKind::Refused, NO_HELLO));
+                };
+                let hello = hello?;
+                (name, password, Waiting::Hello { name: hello.name.map(<[u8]>::to_vec) }, hello.proto)
+            }
+            _ => return None,
+        };
+        if self.replies.waiting() > 0 {
+            return Some(Step::Blocked);
+        }
+        if let Some(pin) = &self.pin {
+            let (in_multi, clean) = (pin.remembered().in_multi, pin.remembered().is_clean());
+            if in_multi {
+                return Some(self.refuse_in_multi(IN_MULTI));
+            }
+            if !clean {
+                return Some(self.refuse(ErrorKind::Refused, HAS_STATE));
+            }
+            let proto = pin.remembered().greeting.proto;
+            self.client.greeting.proto = proto;
+            self.pin = None;
+        }
+        self.count(Route::Local);
+        if name.len() > WORD_BYTES_MAX || password.len() > WORD_BYTES_MAX {
+            return Some(self.refuse(ErrorKind::Refused, WRONG));
+        }
+        let proof = Box::pin(prove(
+            self.context.rooms.tenants(),
+            self.entry.door.tenant.clone(),
+            String::from_utf8_lossy(name).into_owned(),
+            password.to_vec(),
+            self.context.settings.auth_failure * (1 << self.failures.min(SLOWEST)).min(SLOWEST),
+        ));
+        let greeting = self.client.greeting.clone();
+        let proto = proto.unwrap_or(greeting.proto);
+        self.wait = Some(Wait { greeting, request, on: On::Proof(proof, proto) });
+        Some(Step::Done)
+    }
+
+    /// The proof is there. Returns whether the client was answered; where not, it waits for what HELLO says.
+    pub(super) fn proved(&mut self, tenant: Option<Arc<Tenant>>, wait: &mut Wait, proto: Proto) -> bool {
+        let Some(tenant) = tenant else {
+            self.failures += 1;
+            self.context.metrics.auth_failures.increment(1);
+            tracing::info!(client = self.entry.id, addr = %self.entry.door.addr, "a wrong name or password");
+            self.push(WRONG);
+            if self.failures >= FAILURES_MAX {
+                self.phase = Phase::Finishing;
+            }
+            return true;
+        };
+        // It may have changed while its password was looked at.
+        let tenant = self.context.rooms.tenants().get(&tenant.name).map(Arc::clone).unwrap_or(tenant);
+        if !self.admit(&tenant) {
+            self.context.metrics.error(ErrorOrigin::Client, ErrorKind::Overloaded);
+            self.push(TOO_MANY);
+            return true;
+        }
+        self.failures = 0;
+        self.client.greeting = self.home_greeting(proto);
+        self.publish_client();
+        match wait.request {
+            Waiting::Hello { .. } => {
+                wait.greeting = self.client.greeting.clone();
+                wait.on = On::Link(self.context.links.shared(&wait.greeting));
+                false
+            }
+            _ => {
+                self.push(b"+OK\r\n");
+                true
+            }
+        }
+    }
+}
+
+/// Takes as long for a name that is not there as for a wrong password: `slowness` at the least.
+async fn prove(
+    tenants: Arc<Tenants>,
+    door: Option<Arc<str>>,
+    name: String,
+    password: Vec<u8>,
+    slowness: Duration,
+) -> Option<Arc<Tenant>> {
+    let began = tokio::time::Instant::now();
+    let tenant = tenants.get(&name).filter(|tenant| door.as_ref().is_none_or(|door| *door == tenant.name));
+    let right = match tenant.map(|tenant| &tenant.password) {
+        None => false,
+        // By its own listener alone, or by being the one who needs none.
+        Some(None) => door.is_some() || tenants.first(None).is_some_and(|first| *first.name == *name),
+        Some(Some(known)) => match known.quickly(&password) {
+            Some(right) => right,
+            None => {
+                let tenant = tenant.map(Arc::clone);
+                let _turn = HASHING.acquire().await;
+                let verify = move || tenant.and_then(|tenant| Some(tenant.password.as_ref()?.verify(&password)));
+                tokio::task::spawn_blocking(verify).await.ok().flatten().unwrap_or(false)
+            }
+        },
+    };
+    if right {
+        return tenant.map(Arc::clone);
+    }
+    tokio::time::sleep_until(began + slowness).await;
+    None
+}

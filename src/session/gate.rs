@@ -1,0 +1,162 @@
+//! What stands between a tenant's request and its way: has it said who it is, may it, is it too much, and what becomes of
+//! its names.
+
+use super::core::{Core, Step};
+use super::pinned::refused_by_upstream;
+use crate::command::{Args, Local, Pin, Route, is_inventory};
+use crate::config::Passthrough;
+use crate::metrics::ErrorKind;
+use crate::resp::ArgRange;
+use crate::tenant::isolation::{Back, Isolation, Own, Verdict, judge};
+use crate::upstream::link::state::Watch;
+use bytes::BytesMut;
+use std::rc::Rc;
+
+const NOAUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
+const TOO_OFTEN: &[u8] =
+    b"-OVERLOADED this tenant asks more often than it may (requests_per_second); this was not sent\r\n";
+pub(super) const TOO_LARGE: &[u8] =
+    b"-OVERLOADED the request is larger than this tenant's may be (request_bytes_max); this was not sent\r\n";
+const NO_SUBSCRIPTION: &[u8] =
+    b"-NOPERM subscriptions inside MULTI are not served for this tenant; EXEC will abort this transaction\r\n";
+const OTHER_DATABASE: &[u8] = b"-NOPERM this tenant has one database\r\n";
+const NO_PASSTHROUGH: &[u8] = b"-NOPERM this tenant has the commands of the inventory alone (see INV.HELP)\r\n";
+
+/// What the gate says of a request.
+pub(super) enum Gate {
+    /// As it is.
+    Open,
+    /// In these words; [`Core::back`] is what is made of the reply.
+    Rewritten(BytesMut, Vec<ArgRange>),
+    /// It was answered, or must wait.
+    Shut(Step),
+}
+
+impl Core {
+    /// To be asked once for each request, of a client that is gated.
+    pub(super) fn gate(&mut self, frame: &[u8], args: &Args<'_>) -> Gate {
+        self.back = None;
+        let route = self.context.route(args);
+        if !self.is_known() {
+            return match route {
+                Route::Local(Local::Auth | Local::Hello) => self.identity(args, route),
+                Route::Local(Local::Quit | Local::Reset) => Gate::Open,
+                _ => Gate::Shut(self.refuse(ErrorKind::Refused, NOAUTH)),
+            };
+        }
+        // What is asked again because it had to wait was counted already.
+        if !std::mem::replace(&mut self.is_counted, true)
+            && !self.room.tenant.live.takes_request(&self.room.tenant.limits)
+        {
+            return self.shut(ErrorKind::Overloaded, TOO_OFTEN, args);
+        }
+        if self.room.tenant.limits.request_bytes.is_some_and(|most| frame.len() > most) {
+            return self.shut(ErrorKind::Overloaded, TOO_LARGE, args);
+        }
+        if let Route::Local(Local::Auth | Local::Hello) = route {
+            return self.identity(args, route);
+        }
+        if args.get(0).is_some_and(is_inventory) || route == Route::Local(Local::Info) {
+            return Gate::Open;
+        }
+        match self.room.tenant.passthrough {
+            Passthrough::Full => Gate::Open,
+            Passthrough::Isolated => self.judged(args, route),
+            Passthrough::Off if is_of_every_session(args) => self.judged(args, route),
+            Passthrough::Off => self.shut(ErrorKind::Refused, NO_PASSTHROUGH, args),
+        }
+    }
+
+    fn identity(&mut self, args: &Args<'_>, route: Route) -> Gate {
+        let Route::Local(local) = route else { return Gate::Open };
+        match self.answer_identity(args, local) {
+            Some(step) => Gate::Shut(step),
+            None => Gate::Open,
+        }
+    }
+
+    fn judged(&mut self, args: &Args<'_>, route: Route) -> Gate {
+        if let (Route::Pin(Pin::Subscription), Some(pin)) = (route, &self.pin) {
+            if self.replies.waiting() > 0 {
+                return Gate::Shut(Step::Blocked);
+            }
+            // Acknowledgements inside EXEC's reply cannot be told from what comes behind it.
+            if pin.remembered().in_multi {
+                return Gate::Shut(self.refuse_in_multi(NO_SUBSCRIPTION));
+            }
+        }
+        let room = Rc::clone(&self.room);
+        let tenant = &room.tenant;
+        let verdict = {
+            let mut commands = self.context.commands.borrow_mut();
+            let isolation = Isolation {
+                space: &tenant.space,
+                commands: commands.load(),
+                scripts: &tenant.live.scripts,
+                own_user: tenant.upstream.is_some(),
+                flushdb: tenant.flushdb,
+            };
+            judge(args, &isolation)
+        };
+        match verdict {
+            Verdict::Passed => Gate::Open,
+            Verdict::Rewritten { frame, ranges, back } => {
+                self.back = Some(back);
+                Gate::Rewritten(frame, ranges)
+            }
+            Verdict::Refused(line) => self.shut(ErrorKind::Refused, line.as_bytes(), args),
+            Verdict::Own(Own::Session) if args.is(0, "SELECT") && args.len() == 2 => {
+                let home = self.context.links.first_greeting(crate::resp::Proto::Resp2).db;
+                match super::local::strict_integer(args.get(1).unwrap_or_default()) {
+                    Some(db) if db != i64::from(home) => self.shut(ErrorKind::Refused, OTHER_DATABASE, args),
+                    _ => Gate::Open,
+                }
+            }
+            Verdict::Own(Own::Session) => Gate::Open,
+            Verdict::Own(own) => Gate::Shut(self.ask_about_keys(own, args)),
+        }
+    }
+
+    fn shut(&mut self, kind: ErrorKind, line: &[u8], args: &Args<'_>) -> Gate {
+        Gate::Shut(self.refuse_anywhere(kind, line, args))
+    }
+
+    /// A refusal in the place that the request has, whatever state the client's own connection is in.
+    pub(super) fn refuse_anywhere(&mut self, kind: ErrorKind, line: &[u8], args: &Args<'_>) -> Step {
+        let in_multi = match &self.pin {
+            None => false,
+            Some(pin) if pin.raw.get() => {
+                pin.send_more(&refused_by_upstream(args));
+                return Step::Done;
+            }
+            // Whether it is inside MULTI is known when all replies are here.
+            Some(_) if self.replies.waiting() > 0 => return Step::Blocked,
+            Some(pin) => pin.remembered().in_multi,
+        };
+        if in_multi { self.refuse_in_multi(line) } else { self.refuse(kind, line) }
+    }
+
+    /// Puts the way back of the request's names into what its reply is watched for.
+    pub(super) fn with_way_back(&mut self, watch: Option<Box<Watch>>) -> Option<Box<Watch>> {
+        let Some(back) = self.back.take() else { return watch };
+        let room = Rc::clone(&self.room);
+        let mut watch = watch.unwrap_or_else(Watch::nothing);
+        match back {
+            // Only an error has to be looked into, and need not be kept whole for that.
+            Back::AsIs => {
+                watch.error = Some(Box::new(move |reply, proto| Back::AsIs.apply(reply, &room.tenant.space, proto)));
+            }
+            back => watch.rewrite = Some(Box::new(move |reply, proto| back.apply(reply, &room.tenant.space, proto))),
+        }
+        Some(watch)
+    }
+}
+
+/// Commands that speak of the connection, or make a transaction of the inventory's.
+fn is_of_every_session(args: &Args<'_>) -> bool {
+    let names = [
+        "PING", "ECHO", "HELLO", "AUTH", "RESET", "QUIT", "SELECT", "CLIENT", "COMMAND", "INFO", "MULTI", "EXEC",
+        "DISCARD",
+    ];
+    names.iter().any(|name| args.is(0, name))
+}

@@ -1,0 +1,142 @@
+//! A worker's tenants: for each that somebody was or is reaped for, its inventory through the batcher of its upstream user.
+
+use crate::inventory::batcher::{Batcher, Inventory, Namespaces, SpaceSettings};
+use crate::tenant::{Tenant, Tenants, UpstreamUser};
+use crate::upstream::stream::{Credentials, Identity};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Makes the batcher of an upstream user.
+pub type MakeBatcher = Box<dyn Fn(Option<&UpstreamUser>) -> Rc<Batcher>>;
+
+/// One tenant in one worker.
+pub struct Room {
+    /// Whose it is.
+    pub tenant: Arc<Tenant>,
+    /// Its inventory.
+    pub inventory: Inventory,
+    /// Whom its commands run as upstream.
+    pub identity: Identity,
+}
+
+/// See the module.
+pub struct Rooms {
+    tenants: RefCell<Arc<Tenants>>,
+    /// Grows with each change of the tenants.
+    generation: Cell<u64>,
+    namespaces: Arc<Namespaces>,
+    queue_ops_max: usize,
+    make: MakeBatcher,
+    batchers: RefCell<Vec<(Option<UpstreamUser>, Rc<Batcher>)>>,
+    rooms: RefCell<HashMap<Arc<str>, Rc<Room>>>,
+    nobody: Rc<Room>,
+}
+
+impl Rooms {
+    /// `namespaces` is what all workers know of them; `queue_ops_max` holds for a tenant that has no bound of its own.
+    #[must_use]
+    pub fn new(tenants: Arc<Tenants>, namespaces: Arc<Namespaces>, queue_ops_max: usize, make: MakeBatcher) -> Self {
+        let batcher = make(None);
+        let tenant = Arc::new(Tenant::nobody());
+        let inventory = batcher.inventory(settings(&tenant, queue_ops_max), &namespaces);
+        let nobody = Rc::new(Room { tenant, inventory, identity: None });
+        Self {
+            tenants: RefCell::new(tenants),
+            generation: Cell::new(0),
+            namespaces,
+            queue_ops_max,
+            make,
+            batchers: RefCell::new(vec![(None, batcher)]),
+            rooms: RefCell::default(),
+            nobody,
+        }
+    }
+
+    /// The batcher of the sidecar's own user.
+    #[must_use]
+    pub fn own_batcher(&self) -> Rc<Batcher> {
+        self.batcher(None)
+    }
+
+    /// All operations of clients are answered.
+    #[must_use]
+    pub fn are_idle(&self) -> bool {
+        self.batchers.borrow().iter().all(|(_, batcher)| batcher.is_idle())
+    }
+
+    /// The tenants as they are now.
+    #[must_use]
+    pub fn tenants(&self) -> Arc<Tenants> {
+        Arc::clone(&self.tenants.borrow())
+    }
+
+    /// Another for each change of the tenants.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// The configuration has changed: clients are sorted in anew.
+    pub fn change(&self, tenants: Arc<Tenants>) {
+        self.rooms
+            .borrow_mut()
+            .retain(|name, room| tenants.get(name).is_some_and(|now| Arc::ptr_eq(now, &room.tenant)));
+        *self.tenants.borrow_mut() = tenants;
+        self.generation.set(self.generation.get() + 1);
+    }
+
+    /// The room of who is nobody yet: nothing is allowed there.
+    #[must_use]
+    pub fn nobody(&self) -> &Rc<Room> {
+        &self.nobody
+    }
+
+    /// This tenant's.
+    pub fn of(&self, tenant: &Arc<Tenant>) -> Rc<Room> {
+        if let Some(room) = self.rooms.borrow().get(&tenant.name).filter(|room| Arc::ptr_eq(&room.tenant, tenant)) {
+            return Rc::clone(room);
+        }
+        let batcher = self.batcher(tenant.upstream.as_ref());
+        let inventory = batcher.inventory(settings(tenant, self.queue_ops_max), &self.namespaces);
+        let identity = tenant.upstream.as_ref().map(|(user, password)| {
+            Rc::new(Credentials::new(vec![user.clone().into_bytes(), password.expose().as_bytes().to_vec()]))
+        });
+        let room = Rc::new(Room { tenant: Arc::clone(tenant), inventory, identity });
+        self.rooms.borrow_mut().insert(Arc::clone(&tenant.name), Rc::clone(&room));
+        room
+    }
+
+    /// The inventory of each namespace, each once.
+    #[must_use]
+    pub fn inventories(&self) -> Vec<Inventory> {
+        let tenants = self.tenants();
+        let mut seen = std::collections::HashSet::new();
+        tenants
+            .all()
+            .filter(|tenant| seen.insert(tenant.namespace.clone()))
+            .map(|tenant| self.of(tenant).inventory.clone())
+            .collect()
+    }
+
+    fn batcher(&self, user: Option<&UpstreamUser>) -> Rc<Batcher> {
+        let mut batchers = self.batchers.borrow_mut();
+        if let Some((_, batcher)) = batchers.iter().find(|(known, _)| known.as_ref() == user) {
+            return Rc::clone(batcher);
+        }
+        let batcher = (self.make)(user);
+        batchers.push((user.cloned(), Rc::clone(&batcher)));
+        batcher
+    }
+}
+
+fn settings(tenant: &Tenant, queue_ops_max: usize) -> SpaceSettings {
+    SpaceSettings {
+        namespace: tenant.namespace.clone(),
+        cells: tenant.cells,
+        remember_ms: tenant.remember_ms,
+        queue_ops_max: tenant.limits.queue_ops.unwrap_or(queue_ops_max),
+        acknowledge: tenant.acknowledge,
+    }
+}
