@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 /// A start waits so long for the upstream to say that it cannot serve; one that is slower is met later.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
-/// See [`Metrics::run_upkeep`] and [`Memory`].
+/// See [`Memory`].
 const UPKEEP: Duration = Duration::from_secs(1);
 /// For tests alone: the upstream key that holds the script's time, unix ms, in place of the upstream's clock.
 const TEST_CLOCK_KEY: &str = "INVENTORY_SENTINEL_TEST_CLOCK_KEY";
@@ -70,7 +70,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         UpstreamUrl::Server { .. } => None,
     };
     let target = target(config, managed.as_ref())?;
-    let metrics = Metrics::new().map_err(|error| format!("metrics: {error}"))?;
+    let metrics = Metrics::new();
     let readiness = Arc::new(Readiness::new());
     let parts = worker_parts(config, target.clone(), &metrics, on_round(&readiness, &metrics));
     if let Err(error) = first_look(&parts).await {
@@ -85,7 +85,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     for index in 0..config.sidecar.workers {
         let (door, clients) = WorkerDoor::new();
         doors.push(door);
-        let mut parts = parts.clone();
+        let mut parts = WorkerParts { metrics: metrics.for_thread(), ..parts.clone() };
         if index > 0 {
             parts.reaper = None;
         }
@@ -294,12 +294,10 @@ fn tasks(
     let clients_max = config.listen.clients_max;
     let of_listener = metrics.clone();
     let mut tasks = vec![tokio::spawn(async move { listeners.accept(&doors, clients_max, &of_listener).await })];
-    let of_upkeep = metrics.clone();
     tasks.push(tokio::spawn(async move {
         let mut memory = Memory::default();
         loop {
             tokio::time::sleep(UPKEEP).await;
-            of_upkeep.run_upkeep();
             if memory.is_idle(clients.count()) {
                 memory::give_back();
             }

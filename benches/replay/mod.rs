@@ -56,7 +56,7 @@ impl Replay {
             ("inventory.operation_deadline_ms", "600000".into()),
         ];
         let config = load(None, &settings.map(|(key, value)| (key.to_owned(), value))).expect("a configuration");
-        let metrics = Metrics::new().expect("metrics");
+        let metrics = Metrics::new();
         let target = target(&config, None).expect("a target");
         let parts = worker_parts(&config, target, &metrics, Arc::new(|_| {}));
         let mut builder = tokio::runtime::Builder::new_current_thread();
