@@ -1,8 +1,6 @@
 //! What the upstream is: engine, version, what it knows. Asked, never assumed.
 
-use crate::command::CommandTable;
 use crate::error::{Kind, UpstreamError};
-use bb8_redis::redis::{Value, parse_redis_value};
 use std::fmt;
 
 /// Redis or Valkey.
@@ -62,40 +60,6 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor, patch) = self.version;
         write!(f, "{} {major}.{minor}.{patch}", self.name)
-    }
-}
-
-/// The reply to COMMAND, as far as it is of the form that Redis gives it. None: it is another.
-#[must_use]
-pub fn command_table(reply: &Value) -> Option<CommandTable> {
-    let Value::Array(commands) = reply else { return None };
-    let containers = commands.iter().filter_map(|command| {
-        let Value::Array(fields) = command else { return None };
-        // From 7.0 on; with an empty list for those that have none.
-        let Value::Array(subcommands) = fields.get(9)? else { return None };
-        (!subcommands.is_empty()).then(|| word(fields.first()?))?
-    });
-    let containers: Vec<String> = containers.collect();
-    let commands = commands.iter().filter_map(|command| {
-        let Value::Array(fields) = command else { return None };
-        let name = word(fields.first()?)?;
-        let (Value::Array(flags) | Value::Set(flags)) = fields.get(2)? else { return None };
-        Some((name, flags.iter().filter_map(word).collect()))
-    });
-    Some(CommandTable::from_flags(commands.collect()).with_containers(containers))
-}
-
-/// The same, from the bytes of the reply.
-#[must_use]
-pub fn command_table_of(reply: &[u8]) -> Option<CommandTable> {
-    command_table(&parse_redis_value(reply).ok()?)
-}
-
-fn word(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::SimpleString(text) => Some(text.clone()),
-        _ => None,
     }
 }
 

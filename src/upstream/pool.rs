@@ -1,14 +1,17 @@
 //! The pool of connections that batches travel on: bb8 with a manager that makes a connection ready for scripts and knows
 //! when one is broken.
 
-use super::engine::{Engine, command_table};
+use super::command_reply::command_table_of;
+use super::engine::Engine;
 use super::knowledge::Knowledge;
 use super::target::Target;
-use super::wire::{Reply, Wire};
+use super::wire::{Reply, Wire, answer};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, Metrics};
+use crate::resp::write;
 use bb8_redis::bb8::{self, ErrorSink, ManageConnection};
 use bb8_redis::redis::Value;
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,7 +91,12 @@ impl Manager {
             Kind::Connect => error,
             kind => UpstreamError::new(kind, format!("{}: {}", self.target.address, error.detail)),
         })?;
-        let info = match wire.ask(&[b"INFO", b"server"]).await.map_err(refused)? {
+        let mut questions = BytesMut::new();
+        write::request(&mut questions, &[b"INFO", b"server"]);
+        write::request(&mut questions, &[b"HGET", self.fitting.meta_key.as_bytes(), b"cells"]);
+        let mut replies = wire.exchange(&questions, 2).await?.into_iter();
+        let mut next = || replies.next().unwrap_or_else(|| Err(UpstreamError::new(Kind::Io, "no reply")));
+        let info = match next().map_err(refused)? {
             Value::BulkString(info) => String::from_utf8_lossy(&info).into_owned(),
             _ => String::new(),
         };
@@ -105,14 +113,11 @@ impl Manager {
             metrics: self.metrics.clone(),
         };
         self.metrics.upstream_connections[ConnectionKind::Pool].increment(1.0);
-        made.check_cells(&[b"HGET", self.fitting.meta_key.as_bytes(), b"cells"]).await?;
-        made.load_script().await?;
+        made.check_cells(&next()?)?;
+        let is_new = self.knowledge.engine.load().as_ref().as_ref() != Some(&engine);
+        made.load(true, is_new || self.knowledge.is_to_be_asked()).await?;
         if self.knowledge.connected() {
             self.metrics.reconnects[ConnectionKind::Pool].increment(1);
-        }
-        let is_new = self.knowledge.engine.load().as_ref().as_ref() != Some(&engine);
-        if is_new || self.knowledge.is_to_be_asked() {
-            made.ask_commands().await?;
         }
         if is_new {
             tracing::info!(%engine, upstream = %self.target.address, "the upstream is there");
@@ -172,12 +177,13 @@ impl PoolConnection {
     pub async fn claim_cells(&mut self) -> Result<(), UpstreamError> {
         let (key, cells) = (self.fitting.meta_key.clone(), self.fitting.cells.to_string());
         self.wire.ask(&[b"HSETNX", key.as_bytes(), b"cells", cells.as_bytes()]).await?;
-        self.check_cells(&[b"HGET", key.as_bytes(), b"cells"]).await
+        let known = self.wire.ask(&[b"HGET", key.as_bytes(), b"cells"]).await?;
+        self.check_cells(&known)
     }
 
-    async fn check_cells(&mut self, question: &[&[u8]]) -> Result<(), UpstreamError> {
-        let Value::BulkString(known) = self.wire.ask(question).await? else { return Ok(()) };
-        let (known, ours) = (String::from_utf8_lossy(&known).into_owned(), self.fitting.cells.to_string());
+    fn check_cells(&self, known: &Value) -> Result<(), UpstreamError> {
+        let Value::BulkString(known) = known else { return Ok(()) };
+        let (known, ours) = (String::from_utf8_lossy(known).into_owned(), self.fitting.cells.to_string());
         if known == ours {
             return Ok(());
         }
@@ -195,11 +201,7 @@ impl PoolConnection {
     /// # Errors
     /// The upstream's refusal, or a lost connection.
     pub async fn load_script(&mut self) -> Result<(), UpstreamError> {
-        match self.wire.ask(&[b"SCRIPT", b"LOAD", self.script.as_bytes()]).await? {
-            Value::BulkString(sha) => self.sha = String::from_utf8_lossy(&sha).into_owned(),
-            _ => return Err(UpstreamError::new(Kind::Reply, "SCRIPT LOAD was not answered by a hash")),
-        }
-        Ok(())
+        self.load(true, false).await
     }
 
     /// Asks for the upstream's commands; from then on all workers know them.
@@ -210,9 +212,38 @@ impl PoolConnection {
     /// # Cancel safety
     /// Dropped before it is done the connection must be given up.
     pub async fn ask_commands(&mut self) -> Result<(), UpstreamError> {
-        self.knowledge.asking();
-        let reply = self.wire.ask(&[b"COMMAND"]).await?;
-        self.knowledge.learn(command_table(&reply));
+        self.load(false, true).await
+    }
+
+    /// Loads the script, asks for the commands, or both in one go.
+    async fn load(&mut self, script: bool, commands: bool) -> Result<(), UpstreamError> {
+        let mut requests = BytesMut::new();
+        if script {
+            write::request(&mut requests, &[b"SCRIPT", b"LOAD", self.script.as_bytes()]);
+        }
+        if commands {
+            self.knowledge.asking();
+            write::request(&mut requests, &[b"COMMAND"]);
+        }
+        let (sha, knowledge, mut is_script) = (&mut self.sha, &self.knowledge, script);
+        let read = |reply: &Bytes| {
+            if !std::mem::take(&mut is_script) {
+                if reply.first() == Some(&b'-') {
+                    return answer(reply).map(drop);
+                }
+                knowledge.learn(command_table_of(reply));
+                return Ok(());
+            }
+            match answer(reply)? {
+                Value::BulkString(loaded) => *sha = String::from_utf8_lossy(&loaded).into_owned(),
+                _ => return Err(UpstreamError::new(Kind::Reply, "SCRIPT LOAD was not answered by a hash")),
+            }
+            Ok(())
+        };
+        self.wire.exchange_read(&requests, usize::from(script) + usize::from(commands), read).await?;
+        if commands {
+            self.wire.shrink();
+        }
         Ok(())
     }
 
