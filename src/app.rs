@@ -3,7 +3,7 @@
 
 use crate::admin::{self, AdminState, Readiness};
 use crate::config::{Config, UpstreamUrl};
-use crate::error::Kind;
+use crate::error::{Kind, UpstreamError};
 use crate::inventory::batcher::BatcherLimits;
 use crate::inventory::reaper::ReaperSettings;
 use crate::inventory::sold_out::SoldOut;
@@ -16,10 +16,9 @@ use crate::session::clients::Clients;
 use crate::tenant::Tenant;
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
-use crate::upstream::pool::{Fitting, Manager};
+use crate::upstream::pool::Fitting;
 use crate::upstream::target::Target;
 use crate::worker::{self, OnRound, StopBy, WorkerParts};
-use bb8_redis::bb8::ManageConnection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,8 +26,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-/// A start waits so long for the upstream to say that it cannot serve; one that is slower is met later.
-const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// A worker may take so much longer to end than it was told.
+const GRACE: Duration = Duration::from_millis(500);
 /// See [`Memory`].
 const UPKEEP: Duration = Duration::from_secs(1);
 /// For tests alone: the upstream key that holds the script's time, unix ms, in place of the upstream's clock.
@@ -73,15 +72,11 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     let metrics = Metrics::new();
     let readiness = Arc::new(Readiness::new());
     let parts = worker_parts(config, target.clone(), &metrics, on_round(&readiness, &metrics));
-    if let Err(error) = first_look(&parts).await {
-        if let Some(managed) = managed {
-            managed.stop().await;
-        }
-        return Err(error);
-    }
 
     let (stop, stopped) = watch::channel(None);
     let (mut doors, mut workers) = (Vec::new(), Vec::new());
+    let (on_first_look, found) = oneshot::channel();
+    let mut on_first_look = Some(on_first_look);
     for index in 0..config.sidecar.workers {
         let (door, clients) = WorkerDoor::new();
         doors.push(door);
@@ -89,17 +84,25 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         if index > 0 {
             parts.reaper = None;
         }
+        let on_first_look = on_first_look.take();
         let (stopped, (ended, end)) = (stopped.clone(), oneshot::channel());
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                if let Err(error) = worker::run(parts, clients, stopped) {
+                if let Err(error) = worker::run(parts, clients, stopped, on_first_look) {
                     tracing::error!(%error, "a worker could not run");
                 }
                 let _ = ended.send(());
             })
             .map_err(|error| format!("cannot start worker {index}: {error}"))?;
         workers.push((thread, end));
+    }
+    // A worker that could not run has said so.
+    if let Err(error) = first_look(found.await.unwrap_or(Some(Ok(()))), &target) {
+        if let Some(managed) = managed {
+            managed.stop().await;
+        }
+        return Err(error);
     }
 
     let running = Running {
@@ -137,7 +140,7 @@ impl Running {
         let ended = async {
             for (thread, ended) in workers {
                 // A worker that holds on past the end is left to the process's end.
-                if tokio::time::timeout_at(end + FIRST_LOOK, ended).await.is_ok() {
+                if tokio::time::timeout_at(end + GRACE, ended).await.is_ok() {
                     let _ = thread.join();
                 }
             }
@@ -257,21 +260,22 @@ pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round
 }
 
 /// An upstream that can never serve (credentials, version, cells) fails the start; one that is not there does not.
-async fn first_look(parts: &WorkerParts) -> Result<(), String> {
-    let manager = Manager::new(&parts.target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
-    match tokio::time::timeout(FIRST_LOOK, manager.connect()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) if error.is_fatal() => {
-            return Err(start_error(&parts.target.address.to_string(), &error.detail));
+fn first_look(found: Option<Result<(), UpstreamError>>, target: &Target) -> Result<(), String> {
+    match found {
+        Some(Ok(())) => {}
+        Some(Err(error)) if error.is_fatal() => {
+            return Err(start_error(&target.address.to_string(), &error.detail));
         }
-        Ok(Err(error)) if error.kind == Kind::NoPassword => tracing::warn!(
-            upstream = %parts.target.address,
+        Some(Err(error)) if error.kind == Kind::NoPassword => tracing::warn!(
+            upstream = %target.address,
             "the upstream wants a password, and upstream.url has none: INV commands are refused, and all others of clients \
              that do not say AUTH themselves"
         ),
-        Ok(Err(error)) => tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again"),
-        Err(_) => {
-            tracing::warn!(upstream = %parts.target.address, "the upstream is slow to answer; serving without it and trying again");
+        Some(Err(error)) => {
+            tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again")
+        }
+        None => {
+            tracing::warn!(upstream = %target.address, "the upstream is slow to answer; serving without it and trying again");
         }
     }
     Ok(())

@@ -61,7 +61,7 @@ impl Replay {
         let parts = worker_parts(&config, target, &metrics, Arc::new(|_| {}));
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default()).expect("a runtime");
-        let context = runtime.block_on(async { Rc::new(session_context(parts).expect("a worker")) });
+        let context = runtime.block_on(async { Rc::new(session_context(parts, None).expect("a worker")) });
         let mut replay = Self { runtime, context, upstream, clients: Vec::new(), _dir: dir };
         for _ in 0..clients {
             replay.connect();
