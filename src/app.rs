@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::session::SessionSettings;
 use crate::session::clients::Clients;
 use crate::tenant::Tenant;
+use crate::tls::{self, ListenerTls, UpstreamTls};
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
 use crate::upstream::pool::{Fitting, Manager};
@@ -56,6 +57,7 @@ pub struct Running {
 /// # Errors
 /// One line: what cannot be had and what would be right.
 pub async fn start(config: &Config) -> Result<Running, String> {
+    let tls = ListenerTls::load(&config.listen)?;
     let listeners = Listeners::bind(&config.listen)?;
     let admin = match config.admin.listen.as_str() {
         "" => None,
@@ -72,7 +74,8 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     let target = target(config, managed.as_ref())?;
     let metrics = Metrics::new().map_err(|error| format!("metrics: {error}"))?;
     let readiness = Arc::new(Readiness::new());
-    let parts = worker_parts(config, target.clone(), &metrics, on_round(&readiness, &metrics));
+    let mut parts = worker_parts(config, target.clone(), &metrics, on_round(&readiness, &metrics));
+    parts.tls = tls.clone();
     if let Err(error) = first_look(&parts).await {
         if let Some(managed) = managed {
             managed.stop().await;
@@ -102,7 +105,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         workers.push((thread, end));
     }
 
-    let running = Running {
+    let mut running = Running {
         listen: listeners.tcp_address(),
         admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
         upstream: target.address.to_string(),
@@ -110,11 +113,18 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         drain: Duration::from_millis(config.sidecar.drain_ms),
         stop,
         workers,
-        tasks: tasks(config, listeners, doors, admin, metrics, readiness, parts.clients),
+        tasks: tasks(config, listeners, doors, admin, metrics.clone(), readiness, parts.clients),
         managed,
     };
+    if let Some(tls) = &tls {
+        running.tasks.push(tokio::spawn(tls::keep_fresh(Arc::clone(tls.watched()), metrics.clone())));
+    }
+    if let Some(tls) = &target.tls {
+        running.tasks.push(tokio::spawn(tls::keep_fresh(Arc::clone(tls.watched()), metrics)));
+    }
     tracing::info!(
         listen = running.listen.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        tls = tls.is_some(),
         unix = if config.listen.unix.is_empty() { "-" } else { &config.listen.unix },
         admin = running.admin.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         upstream = %running.upstream,
@@ -164,7 +174,7 @@ impl Running {
 /// Where it is managed and is not there.
 pub fn target(config: &Config, managed: Option<&Managed>) -> Result<Target, String> {
     let (address, username, password, db) = match (&config.upstream.url, managed) {
-        (UpstreamUrl::Server { address, username, password, db }, _) => {
+        (UpstreamUrl::Server { address, username, password, db, .. }, _) => {
             (address.clone(), username.clone(), password.clone(), *db)
         }
         (UpstreamUrl::Managed, Some(managed)) => {
@@ -174,6 +184,7 @@ pub fn target(config: &Config, managed: Option<&Managed>) -> Result<Target, Stri
     };
     Ok(Target {
         address,
+        tls: UpstreamTls::load(&config.upstream)?,
         username,
         password,
         db,
@@ -230,6 +241,7 @@ pub fn worker_parts(config: &Config, target: Target, metrics: &Metrics, on_round
             remember_ms: inventory.remember.as_ms(),
         },
         tenant: Tenant::from_config(config),
+        tls: None,
         session: SessionSettings {
             pipeline_max: config.session.pipeline_max,
             client_ops_max: inventory.client_ops_max,

@@ -6,11 +6,12 @@ use crate::inventory::marks::Marks;
 use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
 use crate::inventory::sold_out::SoldOut;
 use crate::listener::{Accepted, ClientGuard};
-use crate::metrics::{Metrics, OperationMetrics};
+use crate::metrics::{Metrics, OperationMetrics, TlsHandshake};
 use crate::resp::ReplyQueue;
-use crate::session::clients::Clients;
-use crate::session::{SessionContext, SessionSettings, serve};
+use crate::session::clients::{Clients, Door};
+use crate::session::{SessionContext, SessionSettings, linger, serve};
 use crate::tenant::Tenant;
+use crate::tls::{ListenerTls, NoHandshake, TlsStream};
 use crate::upstream::knowledge::{Knowledge, keep_commands_known};
 use crate::upstream::link::new_scratch;
 use crate::upstream::links::pins::PinCounts;
@@ -54,6 +55,8 @@ pub struct WorkerParts {
     pub pinned: Arc<PinCounts>,
     /// Limits of the batcher.
     pub batcher: BatcherLimits,
+    /// What clients of the TCP listener must go through first.
+    pub tls: Option<ListenerTls>,
     /// Whose clients they are.
     pub tenant: Tenant,
     /// Bounds of sessions.
@@ -103,7 +106,7 @@ async fn work(
     mut clients: mpsc::Receiver<(Accepted, ClientGuard)>,
     mut stop: watch::Receiver<Option<StopBy>>,
 ) -> io::Result<()> {
-    let metrics = parts.metrics.clone();
+    let tls = parts.tls.clone();
     let reaper = parts.reaper.clone();
     let context = Rc::new(session_context(parts)?);
     if let Some((settings, on_round)) = reaper {
@@ -112,10 +115,11 @@ async fn work(
         tokio::task::spawn_local(refresh_marks(batcher, settings));
     }
     let sessions = Sessions::default();
+    let start = |client, guard| start_client(&context, &sessions, client, guard, tls.as_ref());
     let stop_by = loop {
         tokio::select! {
             client = clients.recv() => match client {
-                Some((client, guard)) => start_session(&context, &sessions, client, guard, &metrics),
+                Some((client, guard)) => start(client, guard),
                 None => break None,
             },
             stopped = stop.changed() => break stopped.ok().and_then(|()| *stop.borrow_and_update()),
@@ -128,7 +132,7 @@ async fn work(
         loop {
             tokio::select! {
                 client = clients.recv() => match client {
-                    Some((client, guard)) => start_session(&context, &sessions, client, guard, &metrics),
+                    Some((client, guard)) => start(client, guard),
                     None => break,
                 },
                 () = &mut until_quiet => break,
@@ -212,26 +216,59 @@ pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
     })
 }
 
-fn start_session(
+fn start_client(
     context: &Rc<SessionContext>,
     sessions: &Sessions,
     client: Accepted,
     guard: ClientGuard,
-    metrics: &Metrics,
+    tls: Option<&ListenerTls>,
 ) {
     let door = client.door();
     let stream = match client {
         Accepted::Tcp(stream) => tokio::net::TcpStream::from_std(stream).and_then(Stream::from_tcp),
         Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
     };
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(%error, "a client was gone before it was served");
-            metrics.error(crate::metrics::ErrorOrigin::Client, crate::metrics::ErrorKind::Io);
-            return;
+    match (stream, tls) {
+        (Ok(Stream::Tcp(stream)), Some(tls)) => {
+            let (context, sessions, tls) = (Rc::clone(context), Rc::clone(sessions), tls.clone());
+            tokio::task::spawn_local(async move {
+                if let Some(stream) = shake_hands(&context.metrics, &tls, stream, &door).await {
+                    start_session(&context, &sessions, Stream::Tls(Box::new(stream)), door, guard);
+                }
+            });
         }
-    };
+        (Ok(stream), _) => start_session(context, sessions, stream, door, guard),
+        (Err(error), _) => {
+            tracing::debug!(%error, "a client was gone before it was served");
+            context.metrics.error(crate::metrics::ErrorOrigin::Client, crate::metrics::ErrorKind::Io);
+        }
+    }
+}
+
+/// None where there is no TLS with this client, which is closed then.
+async fn shake_hands(
+    metrics: &Metrics,
+    tls: &ListenerTls,
+    stream: tokio::net::TcpStream,
+    door: &Door,
+) -> Option<TlsStream> {
+    match tls.accept(stream).await {
+        Ok(stream) => {
+            metrics.tls_handshakes[TlsHandshake::Ok].increment(1);
+            Some(stream)
+        }
+        Err(NoHandshake { end, reason, stream }) => {
+            metrics.tls_handshakes[end].increment(1);
+            tracing::debug!(addr = door.addr, reason, "no TLS with a client");
+            if let Some(stream) = stream {
+                linger(Stream::Tcp(stream)).await;
+            }
+            None
+        }
+    }
+}
+
+fn start_session(context: &Rc<SessionContext>, sessions: &Sessions, stream: Stream, door: Door, guard: ClientGuard) {
     let replies = ReplyQueue::new(context.settings.output_max_bytes());
     let entry = context.clients.enter(door);
     sessions.borrow_mut().insert(entry.id, Rc::clone(&replies));

@@ -20,7 +20,10 @@ use ::metrics::{Counter, Gauge, Histogram, Key, Label as KeyLabel, Level, Metada
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 pub use figures::{Ended, Figures};
-pub use labels::{ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Route, Status};
+pub use labels::{
+    ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Route, Status, TlsHandshake,
+    TlsReload, TlsSide,
+};
 pub use list::{Kind, METRICS, Metric};
 pub use operations::OperationMetrics;
 
@@ -55,6 +58,10 @@ pub struct Metrics {
     pub clients: Gauge,
     /// Clients accepted.
     pub clients_total: Counter,
+    /// TLS handshakes of clients, by how they ended.
+    pub tls_handshakes: By<TlsHandshake, Counter>,
+    /// Changed files of TLS, by whose they are and what became of them.
+    pub tls_reload: By<TlsSide, By<TlsReload, Counter>>,
     /// Requests read from clients, by the way they went.
     pub requests: By<Route, Counter>,
     /// Upstream connections now.
@@ -103,6 +110,10 @@ impl Metrics {
             since: Instant::now(),
             clients: gauge(&recorder, &list::CLIENTS, &[]),
             clients_total: counter(&recorder, &list::CLIENTS_TOTAL, &[]),
+            tls_handshakes: counters(&recorder, &list::TLS_HANDSHAKES_TOTAL, &[]),
+            tls_reload: By::new(|side: TlsSide| {
+                counters(&recorder, &list::TLS_RELOAD_TOTAL, &[(TlsSide::NAME, side.word())])
+            }),
             requests: counters(&recorder, &list::REQUESTS_TOTAL, &[]),
             upstream_connections: By::new(|kind: ConnectionKind| {
                 gauge(&recorder, &list::UPSTREAM_CONNECTIONS, &[(ConnectionKind::NAME, kind.word())])

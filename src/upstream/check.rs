@@ -8,13 +8,14 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use bb8_redis::redis::aio::MultiplexedConnection;
-use bb8_redis::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError, cmd,
-};
+use bb8_redis::redis::{AsyncConnectionConfig, ErrorKind, FromRedisValue, RedisConnectionInfo, RedisError, cmd};
 use tokio::time::timeout;
 
 use super::managed::Managed;
-use crate::config::{Address, Config, UpstreamUrl};
+use super::stream::Stream;
+use super::target::Target;
+use crate::config::{Address, Config, Upstream, UpstreamUrl};
+use crate::tls::UpstreamTls;
 
 /// The oldest engine whose scripts and replies the sidecar relies on.
 const OLDEST: (u32, u32) = (6, 2);
@@ -77,29 +78,45 @@ pub async fn check_connect(config: &Config) -> Result<CheckReport, String> {
 async fn check_url(config: &Config, url: &UpstreamUrl) -> Result<CheckReport, String> {
     let limit = Duration::from_millis(config.upstream.connect_timeout_ms);
     let fault = |what: String| format!("upstream {url}: {what}");
-    let mut connection = within(limit, connect(url)).await.map_err(|what| fault(format!("cannot connect: {what}")))?;
+    let mut connection = match timeout(limit, connect(url, &config.upstream)).await {
+        Ok(connection) => connection.map_err(|what| fault(format!("cannot connect: {what}")))?,
+        Err(_) => return Err(fault(format!("cannot connect: no answer in {} ms", limit.as_millis()))),
+    };
     ask(&mut connection, limit).await.map_err(fault)
 }
 
-async fn connect(url: &UpstreamUrl) -> Result<MultiplexedConnection, RedisError> {
-    let UpstreamUrl::Server { address, username, password, db } = url else {
-        return Err(RedisError::from(std::io::Error::other("a managed upstream has no address yet")));
+/// By the same way as the sidecar's own connections. The caller limits the time of the whole.
+async fn connect(url: &UpstreamUrl, upstream: &Upstream) -> Result<MultiplexedConnection, String> {
+    let UpstreamUrl::Server { address, username, password, db, .. } = url else {
+        return Err("a managed upstream has no address yet".to_owned());
     };
-    let address = match address {
-        Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
-        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+    let target = Target {
+        address: address.clone(),
+        tls: UpstreamTls::load(upstream)?,
+        username: username.clone(),
+        password: password.clone(),
+        db: *db,
+        connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
+        reconnect_min: Duration::from_millis(upstream.reconnect_min_ms),
+        reconnect_max: Duration::from_millis(upstream.reconnect_max_ms),
     };
-    let info = address.into_connection_info()?;
-    let mut settings = info.redis_settings().clone().set_db(i64::from(*db));
+    let named = format!("{address}: ");
+    let stream = Stream::connect(&target)
+        .await
+        .map_err(|error| error.detail.strip_prefix(&named).unwrap_or(&error.detail).to_owned())?;
+    let mut settings = RedisConnectionInfo::default().set_db(i64::from(*db));
     if let Some(username) = username {
         settings = settings.set_username(username);
     }
     if let Some(password) = password {
         settings = settings.set_password(password.expose());
     }
-    // Its own time limits are off: the caller's holds for the whole, name resolution and handshake included.
     let limits = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    Client::open(info.set_redis_settings(settings))?.get_multiplexed_async_connection_with_config(&limits).await
+    let made = MultiplexedConnection::new_with_config(&settings, stream, limits).await;
+    let (connection, driver) = made.map_err(|error| sentence(&error))?;
+    // It ends with the connection.
+    tokio::spawn(driver);
+    Ok(connection)
 }
 
 async fn ask(connection: &mut MultiplexedConnection, limit: Duration) -> Result<CheckReport, String> {
@@ -246,8 +263,9 @@ mod tests {
             username: None,
             password: password.map(crate::config::Secret::new),
             db: 3,
+            tls: false,
         };
-        let mut connection = connect(&at(None)).await.unwrap();
+        let mut connection = connect(&at(None), &config.upstream).await.unwrap();
         for (key, value) in [("maxmemory-policy", "allkeys-lru"), ("requirepass", "right")] {
             let words = ["CONFIG", "SET", key, value];
             let _: String = query(&mut connection, Duration::from_secs(5), &words).await.unwrap();
