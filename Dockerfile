@@ -15,7 +15,8 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /inventory-sentinel /inventory-sentinel
 # The containers of a pod share localhost: clients of the same pod reach these, nobody else does; a
 # probe by httpGet comes by the pod's address and needs INVENTORY_SENTINEL_ADMIN=0.0.0.0:9121, one by exec does not. Outside a
-# pod, where a container's localhost is its own, set them to 0.0.0.0 and know that RESP here has no password.
+# pod, where a container's localhost is its own, set them to 0.0.0.0. RESP then wants TLS (listen.tls_cert and tls_key), or
+# `run --set listen.insecure=true` and a network that nobody else is on.
 ENV INVENTORY_SENTINEL_LISTEN=127.0.0.1:6380 \
     INVENTORY_SENTINEL_ADMIN=127.0.0.1:9121 \
     INVENTORY_SENTINEL_UPSTREAM=redis://127.0.0.1:6379

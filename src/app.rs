@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::session::SessionSettings;
 use crate::session::clients::Clients;
 use crate::tenant::{Tenants, resolve};
+use crate::tls::{self, ListenerTls, UpstreamTls};
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
 use crate::upstream::pool::{Claim, Fitting};
@@ -56,6 +57,7 @@ pub struct Running {
 /// # Errors
 /// One line: what cannot be had and what would be right.
 pub async fn start(config: &Config) -> Result<Running, String> {
+    let tls = ListenerTls::load(&config.listen)?;
     let listeners = Listeners::bind(&config.listen)?;
     let admin = match config.admin.listen.as_str() {
         "" => None,
@@ -78,7 +80,8 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         drop(metrics.operations(&config.inventory.namespace));
     }
     let wants_facts = config.tenants.iter().any(config::Tenant::needs_facts);
-    let parts = worker_parts(config, target.clone(), changed, &metrics, on_round(&readiness, &metrics));
+    let mut parts = worker_parts(config, target.clone(), changed, &metrics, on_round(&readiness, &metrics));
+    parts.tls = tls.clone();
     parts.knowledge.facts_wanted.store(wants_facts, Ordering::Release);
 
     let (stop, stopped) = watch::channel(None);
@@ -113,7 +116,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         return Err(error);
     }
 
-    let running = Running {
+    let mut running = Running {
         listen: listeners.tcp_address(),
         admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
         upstream: target.address.to_string(),
@@ -122,11 +125,18 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         stop,
         tenants,
         workers,
-        tasks: tasks(config, listeners, doors, admin, metrics, readiness, parts.clients),
+        tasks: tasks(config, listeners, doors, admin, metrics.clone(), readiness, parts.clients),
         managed,
     };
+    if let Some(tls) = &tls {
+        running.tasks.push(tokio::spawn(tls::keep_fresh(Arc::clone(tls.watched()), metrics.clone())));
+    }
+    if let Some(tls) = &target.tls {
+        running.tasks.push(tokio::spawn(tls::keep_fresh(Arc::clone(tls.watched()), metrics)));
+    }
     tracing::info!(
         listen = running.listen.map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        tls = tls.is_some(),
         unix = if config.listen.unix.is_empty() { "-" } else { &config.listen.unix },
         admin = running.admin.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         upstream = %running.upstream,
@@ -186,16 +196,17 @@ impl Running {
 /// Where it is managed and is not there.
 pub fn target(config: &Config, managed: Option<&Managed>) -> Result<Target, String> {
     let (address, username, password, db) = match (&config.upstream.url, managed) {
-        (UpstreamUrl::Server { address, username, password, db }, _) => {
+        (UpstreamUrl::Server { address, username, password, db, .. }, _) => {
             (address.clone(), username.clone(), password.clone(), *db)
         }
         (UpstreamUrl::Managed, Some(managed)) => {
-            (crate::config::Address::Unix(managed.socket_path().to_owned()), None, None, 0)
+            (config::Address::Unix(managed.socket_path().to_owned()), None, None, 0)
         }
         (UpstreamUrl::Managed, None) => return Err("the managed upstream is not there".to_owned()),
     };
     Ok(Target {
         address,
+        tls: UpstreamTls::load(&config.upstream)?,
         username,
         password,
         db,
@@ -259,6 +270,7 @@ pub fn worker_parts(
             deadline: Duration::from_millis(inventory.operation_deadline_ms),
         },
         tenants,
+        tls: None,
         session: SessionSettings {
             pipeline_max: config.session.pipeline_max,
             client_ops_max: inventory.client_ops_max,

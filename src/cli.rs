@@ -110,7 +110,7 @@ pub struct ConfigArgs {
     #[arg(
         long,
         value_name = "URL",
-        help = "redis://[user:password@]host[:port][/db], redis+unix:///path[?db=n], or managed: the sidecar runs \
+        help = "redis://[user:password@]host[:port][/db], rediss:// for TLS, redis+unix:///path[?db=n], or managed: the sidecar runs \
                 valkey-server or redis-server itself [default: redis://127.0.0.1:6379] \
                 [env: INVENTORY_SENTINEL_UPSTREAM]"
     )]
@@ -245,7 +245,8 @@ impl HealthArgs {
 pub fn summary(config: &Config) -> String {
     let Config { sidecar, listen, upstream, admin, inventory, .. } = config;
     let or_none = |what: &str| if what.is_empty() { "none".to_owned() } else { what.to_owned() };
-    let clients = match (listen.tcp.as_str(), listen.unix.as_str()) {
+    let tcp = if listen.tls_cert.as_os_str().is_empty() { listen.tcp.clone() } else { format!("{} (TLS)", listen.tcp) };
+    let clients = match (tcp.as_str(), listen.unix.as_str()) {
         (tcp, "") => tcp.to_owned(),
         ("", unix) => unix.to_owned(),
         (tcp, unix) => format!("{tcp} and {unix}"),

@@ -16,7 +16,7 @@
 //!
 //! # The layers
 //!
-//! Imports go right only: `app → listener → session → tenant, inventory → command, upstream → resp → error`; [`config`] and
+//! Imports go right only: `app → listener → session → tenant, inventory → command, upstream → resp, tls → error`; [`config`] and
 //! [`metrics`] import none of the others. Replies travel back as values.
 
 pub mod admin;
@@ -34,5 +34,6 @@ pub mod metrics;
 pub mod resp;
 pub mod session;
 pub mod tenant;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

@@ -10,7 +10,7 @@ use clap::Parser as _;
 use inventory_sentinel::cli::{self, CheckArgs, Cli, Command, ConfigArgs, DemoOptions, HealthArgs};
 use inventory_sentinel::config::Config;
 use inventory_sentinel::upstream::check;
-use inventory_sentinel::{app, logging};
+use inventory_sentinel::{app, logging, tls};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -40,6 +40,7 @@ fn demo(options: &DemoOptions) -> Result<(), String> {
 
 fn check(args: &CheckArgs) -> Result<(), String> {
     let config = load(&args.config)?;
+    tls::check(&config)?;
     let report = if args.connect { Some(connect(&config)?) } else { None };
     println!("ok\n{}", cli::summary(&config));
     if let Some(report) = report {

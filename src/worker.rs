@@ -5,12 +5,13 @@ use crate::error::UpstreamError;
 use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts, Namespaces};
 use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
 use crate::listener::{Accepted, ClientGuard};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TlsHandshake};
 use crate::resp::ReplyQueue;
-use crate::session::clients::Clients;
+use crate::session::clients::{Clients, Door};
 use crate::session::room::{MakeBatcher, Rooms};
-use crate::session::{SessionContext, SessionSettings, serve};
+use crate::session::{SessionContext, SessionSettings, linger, serve};
 use crate::tenant::Tenants;
+use crate::tls::{ListenerTls, NoHandshake, TlsStream};
 use crate::upstream::knowledge::{Knowledge, keep_commands_known};
 use crate::upstream::link::new_scratch;
 use crate::upstream::links::pins::PinCounts;
@@ -65,6 +66,8 @@ pub struct WorkerParts {
     pub tenants: watch::Receiver<Arc<Tenants>>,
     /// What is known of namespaces.
     pub namespaces: Arc<Namespaces>,
+    /// What clients of the TCP listener must go through first.
+    pub tls: Option<ListenerTls>,
     /// Bounds of sessions.
     pub session: SessionSettings,
     /// Figures.
@@ -109,8 +112,7 @@ async fn work(
     mut stop: watch::Receiver<Option<StopBy>>,
     first_look: Option<OnFirstLook>,
 ) -> io::Result<()> {
-    let metrics = parts.metrics.clone();
-    let mut tenants = parts.tenants.clone();
+    let (tls, mut tenants) = (parts.tls.clone(), parts.tenants.clone());
     let reaper = parts.reaper.clone();
     let first = match first_look {
         None => None,
@@ -139,10 +141,11 @@ async fn work(
         tokio::task::spawn_local(refresh_marks(inventories(&context), settings));
     }
     let sessions = Sessions::default();
+    let start = |client, guard| start_client(&context, &sessions, client, guard, tls.as_ref());
     let stop_by = loop {
         tokio::select! {
             client = clients.recv() => match client {
-                Some((client, guard)) => start_session(&context, &sessions, client, guard, &metrics),
+                Some((client, guard)) => start(client, guard),
                 None => break None,
             },
             Ok(()) = tenants.changed() => {
@@ -159,7 +162,7 @@ async fn work(
         loop {
             tokio::select! {
                 client = clients.recv() => match client {
-                    Some((client, guard)) => start_session(&context, &sessions, client, guard, &metrics),
+                    Some((client, guard)) => start(client, guard),
                     None => break,
                 },
                 () = &mut until_quiet => break,
@@ -269,26 +272,59 @@ fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBat
     })
 }
 
-fn start_session(
+fn start_client(
     context: &Rc<SessionContext>,
     sessions: &Sessions,
     client: Accepted,
     guard: ClientGuard,
-    metrics: &Metrics,
+    tls: Option<&ListenerTls>,
 ) {
     let door = client.door();
     let stream = match client {
         Accepted::Tcp(stream) => tokio::net::TcpStream::from_std(stream).and_then(Stream::from_tcp),
         Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
     };
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(%error, "a client was gone before it was served");
-            metrics.error(crate::metrics::ErrorOrigin::Client, crate::metrics::ErrorKind::Io);
-            return;
+    match (stream, tls) {
+        (Ok(Stream::Tcp(stream)), Some(tls)) => {
+            let (context, sessions, tls) = (Rc::clone(context), Rc::clone(sessions), tls.clone());
+            tokio::task::spawn_local(async move {
+                if let Some(stream) = shake_hands(&context.metrics, &tls, stream, &door).await {
+                    start_session(&context, &sessions, Stream::Tls(Box::new(stream)), door, guard);
+                }
+            });
         }
-    };
+        (Ok(stream), _) => start_session(context, sessions, stream, door, guard),
+        (Err(error), _) => {
+            tracing::debug!(%error, "a client was gone before it was served");
+            context.metrics.error(crate::metrics::ErrorOrigin::Client, crate::metrics::ErrorKind::Io);
+        }
+    }
+}
+
+/// None where there is no TLS with this client, which is closed then.
+async fn shake_hands(
+    metrics: &Metrics,
+    tls: &ListenerTls,
+    stream: tokio::net::TcpStream,
+    door: &Door,
+) -> Option<TlsStream> {
+    match tls.accept(stream).await {
+        Ok(stream) => {
+            metrics.tls_handshakes[TlsHandshake::Ok].increment(1);
+            Some(stream)
+        }
+        Err(NoHandshake { end, reason, stream }) => {
+            metrics.tls_handshakes[end].increment(1);
+            tracing::debug!(addr = door.addr, reason, "no TLS with a client");
+            if let Some(stream) = stream {
+                linger(Stream::Tcp(stream)).await;
+            }
+            None
+        }
+    }
+}
+
+fn start_session(context: &Rc<SessionContext>, sessions: &Sessions, stream: Stream, door: Door, guard: ClientGuard) {
     let replies = ReplyQueue::new(context.settings.output_max_bytes());
     let entry = context.clients.enter(door);
     sessions.borrow_mut().insert(entry.id, Rc::clone(&replies));

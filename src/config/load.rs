@@ -261,12 +261,13 @@ fn fits(key: &Key, value: &Value) -> Result<(), String> {
             other => Err(format!("{other} is not a whole number in {right}")),
         };
     }
-    let alone = Table::from_iter([(
-        key.table.to_owned(),
-        Value::Table(Table::from_iter([(key.name.to_owned(), value.clone())])),
-    )]);
-    match Config::deserialize(alone) {
+    let with = |value: Value| {
+        Table::from_iter([(key.table.to_owned(), Value::Table(Table::from_iter([(key.name.to_owned(), value)])))])
+    };
+    let is_switch = Config::deserialize(with(Value::Boolean(true))).is_ok();
+    match Config::deserialize(with(value.clone())) {
         Ok(_) => Ok(()),
+        Err(_) if is_switch => Err(format!("{value} is neither true nor false")),
         Err(error) if value.is_str() => Err(error.message().to_owned()),
         // Everything that is no number is written as a string.
         Err(_) => Err(format!("{value} is not a string (write it in quotes)")),

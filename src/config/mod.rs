@@ -134,11 +134,29 @@ tables! {
         /// How long the answer to a wrong password is held back, in milliseconds; each further one of the same client twice as
         /// long, to ten times at the most.
         auth_failure_ms: u64 = 250, in 0..=60_000;
+        /// PEM file of the TCP listener's certificate and those between it and its authority; empty for no TLS.
+        tls_cert: PathBuf = PathBuf::new();
+        /// PEM file of its private key.
+        tls_key: PathBuf = PathBuf::new();
+        /// PEM file of the authorities of which a client's certificate must be; empty: clients need none.
+        tls_client_ca: PathBuf = PathBuf::new();
+        /// How long a client may take for TLS's handshake, in milliseconds.
+        handshake_ms: u64 = 5_000, in 1..=600_000;
+        /// Other machines may reach the TCP listener though it is not guarded.
+        insecure: bool = false;
     }
     /// `[upstream]`: the Redis or Valkey behind the sidecar.
     upstream: Upstream {
         /// Where it is, or `managed`: run one as a child.
         url: UpstreamUrl = UpstreamUrl::localhost();
+        /// PEM file of the authorities of which a `rediss://` upstream's certificate must be; empty: the system's.
+        tls_ca: PathBuf = PathBuf::new();
+        /// PEM file of the certificate to show it; empty for none.
+        tls_cert: PathBuf = PathBuf::new();
+        /// PEM file of its private key.
+        tls_key: PathBuf = PathBuf::new();
+        /// The name that the upstream's certificate must be for; empty: the host of the URL.
+        tls_server_name: String = String::new();
         /// Shared, multiplexed connections a worker.
         links: usize = 2, in 1..=64;
         /// Pooled connections for inventory batches a worker.

@@ -5,6 +5,8 @@
 use super::upstream::{SOCKET_PATH_MAX, host_and_port};
 use super::words::{LOG_LEVELS, not_one_of};
 use super::{Address, Config, UpstreamUrl};
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// A rule that does not hold.
 pub(super) struct Broken {
@@ -17,6 +19,8 @@ pub(super) struct Broken {
 pub(super) fn broken(config: &Config) -> Vec<Broken> {
     let mut rules = Rules::default();
     addresses(config, &mut rules);
+    doors(config, &mut rules);
+    tls(config, &mut rules);
     inventory(config, &mut rules);
     others(config, &mut rules);
     rules.broken
@@ -71,6 +75,67 @@ fn addresses(config: &Config, rules: &mut Rules) {
         &["upstream.url", "listen.tcp", "listen.unix"],
         format!("the upstream {} is the sidecar's own listener", config.upstream.url),
     );
+}
+
+/// Who can come in.
+fn doors(config: &Config, rules: &mut Rules) {
+    let listen = &config.listen;
+    let within = host_and_port(&listen.tcp, None).map_or(true, |(host, _)| is_loopback(&host));
+    rules.must(
+        within || listen.insecure || is_guarded(config),
+        &["listen.tcp", "listen.insecure"],
+        format!(
+            "{:?} can be reached from other machines and is not guarded: set listen.tls_cert and listen.tls_key, listen on \
+             127.0.0.1, or say listen.insecure = true",
+            listen.tcp
+        ),
+    );
+}
+
+/// Whether the TCP listener may stand open to other machines: what is said on it cannot be read or changed on the way.
+fn is_guarded(config: &Config) -> bool {
+    !config.listen.tls_cert.as_os_str().is_empty()
+}
+
+/// By spelling alone: a name other than localhost may be anybody's.
+fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+fn tls(config: &Config, rules: &mut Rules) {
+    let (listen, upstream) = (&config.listen, &config.upstream);
+    let none = |path: &PathBuf| path.as_os_str().is_empty();
+    for (cert, key, keys) in [
+        (&listen.tls_cert, &listen.tls_key, ["listen.tls_cert", "listen.tls_key"]),
+        (&upstream.tls_cert, &upstream.tls_key, ["upstream.tls_cert", "upstream.tls_key"]),
+    ] {
+        let message = format!("{} and {} go together: both or neither", keys[0], keys[1]);
+        rules.must(none(cert) == none(key), &keys, message);
+    }
+    rules.must(
+        none(&listen.tls_client_ca) || !none(&listen.tls_cert),
+        &["listen.tls_client_ca"],
+        "clients show a certificate only where listen.tls_cert and listen.tls_key make the listener speak TLS"
+            .to_owned(),
+    );
+    rules.must(
+        none(&listen.tls_cert) || !listen.tcp.is_empty(),
+        &["listen.tls_cert", "listen.tcp"],
+        "TLS is for the TCP listener, and listen.tcp is empty".to_owned(),
+    );
+    if matches!(upstream.url, UpstreamUrl::Server { tls: true, .. }) {
+        return;
+    }
+    for (given, key) in [
+        (!none(&upstream.tls_ca), "upstream.tls_ca"),
+        (!none(&upstream.tls_cert), "upstream.tls_cert"),
+        (!upstream.tls_server_name.is_empty(), "upstream.tls_server_name"),
+    ] {
+        rules.must(!given, &[key], format!("is for TLS, and upstream.url ({}) is not rediss://", upstream.url));
+    }
 }
 
 fn inventory(config: &Config, rules: &mut Rules) {

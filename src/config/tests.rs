@@ -203,6 +203,34 @@ fn a_fault_names_line_key_value_and_what_is_right() {
             "f.toml:2: upstream.reconnect_min_ms: upstream.reconnect_min_ms (3000) must be at most \
              upstream.reconnect_max_ms (2000)",
         ),
+        ("[listen]\ninsecure = 1", "f.toml:2: listen.insecure: 1 is neither true nor false"),
+        ("[listen]\ninsecure = \"yes\"", "f.toml:2: listen.insecure: \"yes\" is neither true nor false"),
+        (
+            "[listen]\ntcp = \"0.0.0.0:6380\"",
+            "f.toml:2: listen.tcp: \"0.0.0.0:6380\" can be reached from other machines and is not guarded: set \
+             listen.tls_cert and listen.tls_key, listen on 127.0.0.1, or say listen.insecure = true",
+        ),
+        (
+            "[listen]\ntls_key = \"k\"",
+            "f.toml:2: listen.tls_key: listen.tls_cert and listen.tls_key go together: both or neither",
+        ),
+        (
+            "[upstream]\nurl = \"rediss://db\"\ntls_cert = \"k\"",
+            "f.toml:3: upstream.tls_cert: upstream.tls_cert and upstream.tls_key go together: both or neither",
+        ),
+        (
+            "[listen]\ntls_client_ca = \"ca\"",
+            "f.toml:2: listen.tls_client_ca: clients show a certificate only where listen.tls_cert and listen.tls_key \
+             make the listener speak TLS",
+        ),
+        (
+            "[listen]\ntcp = \"\"\nunix = \"/s\"\ntls_cert = \"c\"\ntls_key = \"k\"",
+            "f.toml:4: listen.tls_cert: TLS is for the TCP listener, and listen.tcp is empty",
+        ),
+        (
+            "[upstream]\ntls_ca = \"ca\"",
+            "f.toml:2: upstream.tls_ca: is for TLS, and upstream.url (redis://127.0.0.1:6379) is not rediss://",
+        ),
         ("[session]\npin = \"never\"", "f.toml:2: session.pin: \"never\" is not one of \"auto\", \"always\""),
         (
             "[managed]\nappendfsync = \"no\"",
@@ -310,6 +338,13 @@ fn upstream_urls_are_read() {
         username: user.map(str::to_owned),
         password: password.map(Secret::new),
         db,
+        tls: false,
+    };
+    let over_tls = |url| match url {
+        UpstreamUrl::Server { address, username, password, db, .. } => {
+            UpstreamUrl::Server { address, username, password, db, tls: true }
+        }
+        managed => managed,
     };
     for (given, meant, shown) in [
         ("managed", UpstreamUrl::Managed, "managed"),
@@ -320,6 +355,8 @@ fn upstream_urls_are_read() {
         ("redis://[::1]", with(tcp("::1", 6379), None, None, 0), "redis://[::1]:6379"),
         ("redis://ann:p%40%3a%25@db", with(tcp("db", 6379), Some("ann"), Some("p@:%"), 0), "redis://db:6379"),
         ("redis://:p@ss:w/rd@db:1/2", with(tcp("db", 1), None, Some("p@ss:w/rd"), 2), "redis://db:1/2"),
+        ("rediss://db", over_tls(with(tcp("db", 6379), None, None, 0)), "rediss://db:6379"),
+        ("rediss://u:p@[::1]:1/2", over_tls(with(tcp("::1", 1), Some("u"), Some("p"), 2)), "rediss://[::1]:1/2"),
         (
             "redis+unix:///run/r.sock",
             with(Address::Unix("/run/r.sock".into()), None, None, 0),
@@ -339,8 +376,8 @@ fn upstream_urls_are_read() {
 #[test]
 fn a_bad_upstream_url_is_refused_without_showing_its_password() {
     for (given, part) in [
-        ("rediss://u:hunter2@db", "TLS to the upstream is not supported yet"),
         ("http://u:hunter2@db", "unknown scheme"),
+        ("rediss://u:hunter2@", "no host"),
         ("u:hunter2@db:6379", "no scheme"),
         ("redis://u:hunter2@", "no host"),
         ("redis://u:hunter2@db:70000", "not a port"),
@@ -369,4 +406,24 @@ fn a_password_is_never_shown() {
     assert!(!format!("{config:?}").contains("hunter2"));
     let UpstreamUrl::Server { password: Some(password), .. } = config.upstream.url else { panic!("a server") };
     assert_eq!(password.expose(), "hunter2");
+}
+
+#[test]
+fn only_a_guarded_listener_may_be_reached_from_other_machines() {
+    let with_tls = [("listen.tls_cert", "c"), ("listen.tls_key", "k")];
+    for (tcp, within) in [
+        ("127.0.0.1:1", true),
+        ("127.8.8.8:1", true),
+        ("localhost:1", true),
+        ("[::1]:1", true),
+        ("[::ffff:127.0.0.1]:1", true),
+        ("0.0.0.0:1", false),
+        ("[::]:1", false),
+        ("10.0.0.1:1", false),
+        ("sidecar.example:1", false),
+    ] {
+        let with = |more: &[(&str, &str)]| faults_with("", &[&[("listen.tcp", tcp)], more].concat());
+        assert_eq!(with(&[]).is_empty(), within, "{tcp}: {}", with(&[]));
+        assert_eq!((with(&with_tls), with(&[("listen.insecure", "true")])), (String::new(), String::new()), "{tcp}");
+    }
 }

@@ -11,9 +11,10 @@ use serde::Deserialize;
 const DEFAULT_PORT: u16 = 6379;
 /// A unix socket's path has 108 bytes in the kernel, the last of them zero.
 pub(crate) const SOCKET_PATH_MAX: usize = 107;
-const GRAMMAR: &str = "redis://[user:password@]host[:port][/db], redis+unix:///path[?db=n] or managed";
+const GRAMMAR: &str =
+    "redis://[user:password@]host[:port][/db], rediss:// for TLS, redis+unix:///path[?db=n] or managed";
 
-/// `upstream.url`: `redis://[user:password@]host[:port][/db]`, `redis+unix:///path[?db=n]` or `managed`.
+/// `upstream.url`: `redis://[user:password@]host[:port][/db]`, the same with `rediss://` for TLS, `redis+unix:///path[?db=n]` or `managed`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum UpstreamUrl {
@@ -29,6 +30,8 @@ pub enum UpstreamUrl {
         password: Option<Secret>,
         /// For SELECT.
         db: u32,
+        /// Over TLS; only where the address is of TCP.
+        tls: bool,
     },
 }
 
@@ -81,7 +84,7 @@ impl UpstreamUrl {
     /// A server at this address, without password, database 0.
     #[must_use]
     pub const fn plain(address: Address) -> Self {
-        Self::Server { address, username: None, password: None, db: 0 }
+        Self::Server { address, username: None, password: None, db: 0, tls: false }
     }
 }
 
@@ -97,9 +100,8 @@ impl FromStr for UpstreamUrl {
             return Err(fault("no scheme"));
         };
         match scheme {
-            "redis" => server(rest).map_err(|what| fault(&what)),
+            "redis" | "rediss" => server(rest, scheme == "rediss").map_err(|what| fault(&what)),
             "redis+unix" | "unix" => socket(rest).map_err(|what| fault(&what)),
-            "rediss" => Err(format!("{:?}: TLS to the upstream is not supported yet; use redis://", redact(given))),
             _ => Err(fault(&format!("unknown scheme {scheme:?}"))),
         }
     }
@@ -118,8 +120,11 @@ impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Managed => f.write_str("managed"),
-            Self::Server { address: address @ Address::Tcp { .. }, db: 0, .. } => write!(f, "redis://{address}"),
-            Self::Server { address: address @ Address::Tcp { .. }, db, .. } => write!(f, "redis://{address}/{db}"),
+            Self::Server { address: address @ Address::Tcp { .. }, db, tls, .. } => {
+                let scheme = if *tls { "rediss" } else { "redis" };
+                let db = if *db == 0 { String::new() } else { format!("/{db}") };
+                write!(f, "{scheme}://{address}{db}")
+            }
             Self::Server { address, db: 0, .. } => write!(f, "redis+unix://{address}"),
             Self::Server { address, db, .. } => write!(f, "redis+unix://{address}?db={db}"),
         }
@@ -137,7 +142,7 @@ impl fmt::Display for Address {
 }
 
 /// `[user:password@]host[:port][/db]`
-fn server(rest: &str) -> Result<UpstreamUrl, String> {
+fn server(rest: &str, tls: bool) -> Result<UpstreamUrl, String> {
     if rest.contains(['?', '#']) {
         return Err("it takes no ? or # part (in a password write them %3F and %23)".to_owned());
     }
@@ -161,7 +166,7 @@ fn server(rest: &str) -> Result<UpstreamUrl, String> {
         return Err("port 0 is nobody's".to_owned());
     }
     let password = password.map(Secret::new);
-    Ok(UpstreamUrl::Server { address: Address::Tcp { host, port }, username, password, db: database(db)? })
+    Ok(UpstreamUrl::Server { address: Address::Tcp { host, port }, username, password, db: database(db)?, tls })
 }
 
 /// `/path[?db=n]`
@@ -178,7 +183,7 @@ fn socket(rest: &str) -> Result<UpstreamUrl, String> {
         return Err(format!("the path has {} bytes; a unix socket's has {SOCKET_PATH_MAX} at most", path.len()));
     }
     let address = Address::Unix(PathBuf::from(path));
-    Ok(UpstreamUrl::Server { address, username: None, password: None, db: database(db)? })
+    Ok(UpstreamUrl::Server { address, username: None, password: None, db: database(db)?, tls: false })
 }
 
 fn database(given: &str) -> Result<u32, String> {

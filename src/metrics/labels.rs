@@ -168,6 +168,36 @@ labels! {
         UpstreamOut = "upstream_out",
     }
 
+    /// Where TLS is spoken.
+    pub enum TlsSide as "side" {
+        /// With clients.
+        Listener = "listener",
+        /// With the upstream.
+        Upstream = "upstream",
+    }
+
+    /// What became of changed files of TLS.
+    pub enum TlsReload as "result" {
+        /// New connections use them.
+        Ok = "ok",
+        /// They are of no use, and what was before stays.
+        Failed = "failed",
+    }
+
+    /// How a client's TLS handshake ended.
+    pub enum TlsHandshake as "result" {
+        /// Well.
+        Ok = "ok",
+        /// One of the two refused the other.
+        Failed = "failed",
+        /// The client took too long.
+        Timeout = "timeout",
+        /// What the client says is not TLS.
+        NotTls = "not_tls",
+        /// The client closed.
+        Gone = "gone",
+    }
+
     /// Whose doing an error was.
     pub enum ErrorOrigin as "origin" {
         /// A client's.

@@ -54,6 +54,10 @@ metrics! {
         "Reservations that this sidecar found overdue and whose stock it gave back.";
     CLIENTS = Kind::Gauge, "clients", "connections", "Clients connected now.";
     CLIENTS_TOTAL = Kind::Counter, "clients_total", "connections", "Clients accepted.";
+    TLS_HANDSHAKES_TOTAL = Kind::Counter, "tls_handshakes_total", "handshakes",
+        "TLS handshakes of clients, by how they ended.";
+    TLS_RELOAD_TOTAL = Kind::Counter, "tls_reload_total", "times",
+        "Changes of the files of TLS, by whose they are and whether they could be used.";
     REQUESTS_TOTAL = Kind::Counter, "requests_total", "requests", "Requests of clients, by the way they went.";
     UPSTREAM_CONNECTIONS = Kind::Gauge, "upstream_connections", "connections",
         "Connections to the upstream now, by what they are for.";

@@ -21,7 +21,10 @@ use registry::Registry;
 
 pub use ::metrics::{Counter, Gauge, Histogram};
 pub use figures::{Ended, Figures};
-pub use labels::{ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Route, Status};
+pub use labels::{
+    ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Route, Status, TlsHandshake,
+    TlsReload, TlsSide,
+};
 pub use list::{Kind, METRICS, Metric};
 pub use operations::OperationMetrics;
 
@@ -55,6 +58,10 @@ pub struct Metrics {
     pub clients: Gauge,
     /// Clients accepted.
     pub clients_total: Counter,
+    /// TLS handshakes of clients, by how they ended.
+    pub tls_handshakes: By<TlsHandshake, Counter>,
+    /// Changed files of TLS, by whose they are and what became of them.
+    pub tls_reload: By<TlsSide, By<TlsReload, Counter>>,
     /// Requests read from clients, by the way they went.
     pub requests: By<Route, Counter>,
     /// Upstream connections now.
@@ -94,6 +101,8 @@ impl Metrics {
             since: Instant::now(),
             clients: registry.gauge(&list::CLIENTS, &[]),
             clients_total: registry.counter(&list::CLIENTS_TOTAL, &[]),
+            tls_handshakes: counters(&registry, &list::TLS_HANDSHAKES_TOTAL, &[]),
+            tls_reload: By::new(|side: TlsSide| counters(&registry, &list::TLS_RELOAD_TOTAL, &[pair(side)])),
             requests: counters(&registry, &list::REQUESTS_TOTAL, &[]),
             upstream_connections: By::new(|kind: ConnectionKind| {
                 registry.gauge(&list::UPSTREAM_CONNECTIONS, &[(ConnectionKind::NAME, kind.word())])

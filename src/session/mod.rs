@@ -93,7 +93,7 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
 }
 
 /// Closes so that the client can read its last replies: closing with bytes unread would make the kernel throw them away.
-async fn linger(mut stream: Stream) {
+pub async fn linger(mut stream: Stream) {
     if stream.shutdown().await.is_err() {
         return;
     }
@@ -239,6 +239,9 @@ impl Session {
                 break;
             }
             wrote += taken;
+        }
+        if let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) {
+            flushed?;
         }
         if wrote > 0 {
             self.core.context.metrics.bytes[Direction::ClientOut].increment(wrote as u64);

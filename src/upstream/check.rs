@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bb8_redis::redis::Value;
@@ -15,6 +16,7 @@ use super::target::Target;
 use super::wire::Wire;
 use crate::config::{Address, Config, UpstreamUrl};
 use crate::error::{Kind, UpstreamError};
+use crate::tls::UpstreamTls;
 
 /// The oldest engine whose scripts and replies the sidecar relies on.
 const OLDEST: (u32, u32) = (6, 2);
@@ -77,16 +79,19 @@ pub async fn check_connect(config: &Config) -> Result<CheckReport, String> {
 async fn check_url(config: &Config, url: &UpstreamUrl) -> Result<CheckReport, String> {
     let limit = Duration::from_millis(config.upstream.connect_timeout_ms);
     let fault = |what: String| format!("upstream {url}: {what}");
-    let mut wire = within(limit, connect(url, limit)).await.map_err(|what| fault(format!("cannot connect: {what}")))?;
+    let tls = UpstreamTls::load(&config.upstream).map_err(fault)?;
+    let mut wire =
+        within(limit, connect(url, tls, limit)).await.map_err(|what| fault(format!("cannot connect: {what}")))?;
     ask(&mut wire, limit).await.map_err(fault)
 }
 
-async fn connect(url: &UpstreamUrl, limit: Duration) -> Result<Wire, UpstreamError> {
-    let UpstreamUrl::Server { address, username, password, db } = url else {
+async fn connect(url: &UpstreamUrl, tls: Option<Arc<UpstreamTls>>, limit: Duration) -> Result<Wire, UpstreamError> {
+    let UpstreamUrl::Server { address, username, password, db, .. } = url else {
         return Err(UpstreamError::new(Kind::Connect, "a managed upstream has no address yet"));
     };
     let target = Target {
         address: address.clone(),
+        tls,
         username: username.clone(),
         password: password.clone(),
         db: *db,
@@ -235,8 +240,9 @@ mod tests {
             username: None,
             password: password.map(crate::config::Secret::new),
             db: 3,
+            tls: false,
         };
-        let mut wire = connect(&at(None), Duration::from_secs(5)).await.unwrap();
+        let mut wire = connect(&at(None), None, Duration::from_secs(5)).await.unwrap();
         for (key, value) in [("maxmemory-policy", "allkeys-lru"), ("requirepass", "right")] {
             let words = ["CONFIG", "SET", key, value];
             query(&mut wire, Duration::from_secs(5), &words).await.unwrap();

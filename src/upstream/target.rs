@@ -1,6 +1,8 @@
 //! Where the upstream is and who the sidecar is there.
 
 use crate::config::{Address, Secret};
+use crate::tls::UpstreamTls;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The upstream as every kind of connection needs it.
@@ -8,6 +10,8 @@ use std::time::Duration;
 pub struct Target {
     /// Host and port, or the path of a unix socket.
     pub address: Address,
+    /// Over TLS, and how.
+    pub tls: Option<Arc<UpstreamTls>>,
     /// ACL user, `default` where none is set.
     pub username: Option<String>,
     /// Its password.

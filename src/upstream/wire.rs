@@ -29,7 +29,7 @@ impl Wire {
     /// # Errors
     /// `Connect`, with the address in its words; `Auth` and `NoPassword`; the upstream's refusal.
     pub async fn connect(target: &Target) -> Result<Self, UpstreamError> {
-        let stream = Stream::connect(&target.address, target.connect_timeout).await?;
+        let stream = Stream::connect(target).await?;
         let mut wire = Self { stream, input: BytesMut::new(), scanner: ReplyScanner::new() };
         let password = target.password.as_ref().map_or("", |password| password.expose()).as_bytes();
         let said = match &target.username {

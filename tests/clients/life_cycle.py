@@ -1,4 +1,6 @@
-"""The life cycle of a reservation through redis-py, over RESP2 and RESP3: life_cycle.py HOST PORT.
+"""The life cycle of a reservation through redis-py, over RESP2 and RESP3: life_cycle.py HOST PORT [CA].
+
+With the file of an authority, over TLS.
 
 Exits non-zero with what was expected and what came.
 """
@@ -31,8 +33,8 @@ def as_map(reply):
     return dict(zip(reply[::2], reply[1::2]))
 
 
-def life_cycle(host, port, protocol):
-    client = redis.Redis(host=host, port=port, protocol=protocol, decode_responses=True, socket_timeout=10)
+def life_cycle(host, port, protocol, **tls):
+    client = redis.Redis(host=host, port=port, protocol=protocol, decode_responses=True, socket_timeout=10, **tls)
     inv = client.execute_command
     sku = f"py-{protocol}"
 
@@ -99,6 +101,7 @@ def life_cycle(host, port, protocol):
 
 
 if __name__ == "__main__":
+    tls = {"ssl": True, "ssl_ca_certs": sys.argv[3]} if len(sys.argv) > 3 else {}
     for version in (2, 3):
-        life_cycle(sys.argv[1], int(sys.argv[2]), version)
+        life_cycle(sys.argv[1], int(sys.argv[2]), version, **tls)
     print("redis-py", redis.__version__, "ok")

@@ -217,9 +217,18 @@ pub fn decode(bytes: &[u8]) -> (Reply, &[u8]) {
     (reply, rest)
 }
 
+/// What a connection goes through on its way to the socket, such as TLS.
+pub trait Through: Send {
+    fn read(&mut self, tcp: &mut TcpStream, bytes: &mut [u8]) -> std::io::Result<usize>;
+    fn write_all(&mut self, tcp: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()>;
+    /// Says that nothing more will be sent, before the socket does.
+    fn goodbye(&mut self, tcp: &mut TcpStream) -> std::io::Result<()>;
+}
+
 /// A client connection. Every read and write fails loudly at its deadline.
 pub struct Conn {
     stream: TcpStream,
+    through: Option<Box<dyn Through>>,
     buffer: Vec<u8>,
     peer: String,
 }
@@ -231,11 +240,28 @@ impl Conn {
     }
 
     pub fn try_open(addr: &str) -> std::io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr.parse().expect("an address"), SOON)?;
+        Self::on(TcpStream::connect_timeout(&addr.parse().expect("an address"), SOON)?, addr)
+    }
+
+    /// On a connection that is there.
+    pub fn on(stream: TcpStream, addr: &str) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SOON))?;
         stream.set_write_timeout(Some(SOON))?;
-        Ok(Self { stream, buffer: Vec::new(), peer: addr.into() })
+        Ok(Self { stream, through: None, buffer: Vec::new(), peer: addr.into() })
+    }
+
+    /// The same, from here on through this.
+    pub fn through(mut self, through: impl Through + 'static) -> Self {
+        self.through = Some(Box::new(through));
+        self
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.through {
+            Some(through) => through.read(&mut self.stream, bytes),
+            None => self.stream.read(bytes),
+        }
     }
 
     /// The same, having said HELLO 3.
@@ -258,7 +284,10 @@ impl Conn {
     }
 
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.through {
+            Some(through) => through.write_all(&mut self.stream, bytes),
+            None => self.stream.write_all(bytes),
+        }
     }
 
     #[track_caller]
@@ -287,7 +316,7 @@ impl Conn {
                 next_look = bulk.unwrap_or(self.buffer.len() + 1);
             }
             let mut chunk = [0; 64 * 1024];
-            match self.stream.read(&mut chunk) {
+            match self.read(&mut chunk) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -350,7 +379,7 @@ impl Conn {
     pub fn expect(&mut self, wanted: &[u8]) {
         while self.buffer.len() < wanted.len() {
             let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk) {
+            match self.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) => {
@@ -376,7 +405,7 @@ impl Conn {
                 return line;
             }
             let mut chunk = [0; 4096];
-            let count = self.stream.read(&mut chunk).expect("the rest of a line");
+            let count = self.read(&mut chunk).expect("the rest of a line");
             assert!(count > 0, "closed within a line: {}", show(&self.buffer));
             self.buffer.extend_from_slice(&chunk[..count]);
         }
@@ -387,7 +416,7 @@ impl Conn {
     pub fn expect_close(&mut self) {
         assert!(self.buffer.is_empty(), "wanted a close, got {}", show(&self.buffer));
         let mut chunk = [0; 4096];
-        match self.stream.read(&mut chunk) {
+        match self.read(&mut chunk) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Ok(count) => panic!("wanted a close, got {}", show(&chunk[..count])),
@@ -397,6 +426,14 @@ impl Conn {
 
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) {
+        if let Some(through) = &mut self.through {
+            through.goodbye(&mut self.stream).expect("a goodbye");
+        }
+        self.close_sending();
+    }
+
+    /// The same without the goodbye of what it goes through.
+    pub fn close_sending(&mut self) {
         self.stream.shutdown(std::net::Shutdown::Write).expect("shutdown");
     }
 

@@ -138,6 +138,9 @@ impl<'l> Driver<'l> {
                 Poll::Ready(Err(error)) => return Err(UpstreamError::new(Kind::Io, error.to_string())),
             }
         }
+        if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(cx) {
+            return Err(UpstreamError::new(Kind::Io, error.to_string()));
+        }
         if inner.out.is_empty() && self.link.input_ended() && !self.shut {
             match Pin::new(stream).poll_shutdown(cx) {
                 Poll::Ready(Err(error)) => return Err(UpstreamError::new(Kind::Io, error.to_string())),

@@ -101,7 +101,7 @@ pub(super) async fn run(link: Rc<Link>, scratch: Scratch) {
     let mut failures = 0;
     loop {
         let connected = async {
-            let mut stream = Stream::connect(&link.target.address, link.target.connect_timeout).await?;
+            let mut stream = Stream::connect(&link.target).await?;
             let hello = greet(&mut stream, &link.target, &link.greeting, link.target.connect_timeout).await?;
             Ok::<_, UpstreamError>((stream, hello))
         };
