@@ -1,6 +1,8 @@
 //! Who is this client: the namespace its inventory lives in, and what it may ask for. One tenant, without a password.
 
+pub mod acl;
 pub mod isolation;
+pub mod rights;
 
 use crate::config::Config;
 use std::time::Duration;
