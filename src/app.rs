@@ -10,16 +10,19 @@ use crate::inventory::{keys, script};
 use crate::listener::{Listeners, WorkerDoor};
 use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
+use crate::reload::{Reloader, Reread};
 use crate::session::SessionSettings;
 use crate::session::clients::Clients;
 use crate::tenant::{Tenants, resolve};
 use crate::tls::{self, ListenerTls, UpstreamTls};
+use crate::upstream::knowledge::Knowledge;
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
 use crate::upstream::pool::{Claim, Fitting};
 use crate::upstream::target::Target;
 use crate::worker::{self, OnRound, StopBy, WorkerParts};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -47,6 +50,7 @@ pub struct Running {
     drain: Duration,
     stop: watch::Sender<Option<StopBy>>,
     tenants: watch::Sender<Arc<Tenants>>,
+    knowledge: Arc<Knowledge>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     managed: Option<Managed>,
@@ -58,7 +62,7 @@ pub struct Running {
 /// One line: what cannot be had and what would be right.
 pub async fn start(config: &Config) -> Result<Running, String> {
     let tls = ListenerTls::load(&config.listen)?;
-    let listeners = Listeners::bind(&config.listen)?;
+    let listeners = Listeners::bind(config)?;
     let admin = match config.admin.listen.as_str() {
         "" => None,
         address => Some(
@@ -116,6 +120,8 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         return Err(error);
     }
 
+    let listeners_of_tenants: Vec<(String, String)> =
+        listeners.of_tenants().map(|(tenant, listen)| (tenant.to_owned(), listen)).collect();
     let mut running = Running {
         listen: listeners.tcp_address(),
         admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
@@ -124,6 +130,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         drain: Duration::from_millis(config.sidecar.drain_ms),
         stop,
         tenants,
+        knowledge: Arc::clone(&parts.knowledge),
         workers,
         tasks: tasks(config, listeners, doors, admin, metrics.clone(), readiness, parts.clients),
         managed,
@@ -133,6 +140,9 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     }
     if let Some(tls) = &target.tls {
         running.tasks.push(tokio::spawn(tls::keep_fresh(Arc::clone(tls.watched()), metrics)));
+    }
+    for (tenant, listen) in listeners_of_tenants {
+        tracing::info!(tenant, listen, "a listener of its own");
     }
     tracing::info!(
         listen = running.listen.map_or_else(|| "-".to_owned(), |address| address.to_string()),
@@ -154,6 +164,11 @@ impl Running {
     /// One line: a password that cannot be had.
     pub fn change_tenants(&self, config: &Config) -> Result<(), String> {
         let tenants = resolve(config, &self.tenants.borrow())?;
+        if config.tenants.iter().any(config::Tenant::needs_facts)
+            && !self.knowledge.facts_wanted.swap(true, Ordering::AcqRel)
+        {
+            self.knowledge.doubt_commands();
+        }
         self.tenants.send_replace(Arc::new(tenants));
         Ok(())
     }
@@ -355,11 +370,12 @@ fn tasks(
     tasks
 }
 
-/// Runs a sidecar until SIGTERM or SIGINT; a second one ends it without waiting for idle clients.
+/// Runs a sidecar until SIGTERM or SIGINT; a second one ends it without waiting for idle clients. `reread` makes the
+/// configuration anew, which came from `file` too.
 ///
 /// # Errors
 /// As [`start`].
-pub fn run(config: &Config) -> Result<(), String> {
+pub fn run(config: &Config, file: Option<PathBuf>, reread: Reread) -> Result<(), String> {
     raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
@@ -369,7 +385,12 @@ pub fn run(config: &Config) -> Result<(), String> {
             running = start(config) => running?,
             () = signals.next() => return Ok(()),
         };
-        signals.next().await;
+        let mut reloader = Reloader::new(config.clone(), file, reread).map_err(|error| format!("signals: {error}"))?;
+        // Dropped at the end: a change that comes with it is not taken any more.
+        tokio::select! {
+            () = signals.next() => {}
+            () = reloader.run(&running) => {}
+        }
         tracing::info!("stopping: answering what is in flight");
         running.stop(signals.next()).await;
         Ok(())

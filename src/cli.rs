@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError, Override, UpstreamUrl};
+use crate::config::{self, Config, ConfigError, InventoryRights, Override, Passthrough, UpstreamUrl};
+use crate::tenant::acl::{self, AclSecret, AclTenant};
 
 pub use health::health;
 
@@ -49,6 +50,15 @@ SIGTERM and SIGINT end it: what is in flight is answered first, within sidecar.d
 const CHECK_EXAMPLES: &str = "\
 Takes the flags and environment variables of `run`, so it says what `run` would do.
 Exits with 0 and a summary, or with 1 and one line a fault: file.toml:12: inventory.cells: 0 is not in 1..=1024";
+
+const ACL_EXAMPLES: &str = "\
+The user is the tenant's upstream_user, or else its name. Put the password in place of <password>, execute the line upstream,
+and set the tenant's upstream_user and upstream_password: with the line in place a request of the tenant's that got past the
+sidecar's isolation would still be refused by the upstream.
+
+Examples:
+  inventory-sentinel acl --config sentinel.toml --tenant acme
+  inventory-sentinel acl --config sentinel.toml --tenant acme --engine 6.2";
 
 const DEMO_EXAMPLES: &str = "\
 Runs a Redis (or Valkey) of its own in a temporary directory, the sidecar before it on a free port, and a sale through
@@ -90,12 +100,15 @@ pub enum Command {
     /// Watch a flash sale run through a sidecar and a Redis of its own
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoOptions),
+    /// Print the ACL SETUSER line that makes a tenant's upstream user
+    #[command(after_help = ACL_EXAMPLES)]
+    Acl(AclArgs),
     /// Ask a running sidecar whether it is alive; exits with 0 or 1
     Health(HealthArgs),
 }
 
 /// Where a configuration comes from: a file and what overrides it.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub struct ConfigArgs {
     /// TOML file; config/sentinel.toml shows every key [env: INVENTORY_SENTINEL_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -148,6 +161,23 @@ pub struct CheckArgs {
     /// Also connect to the upstream, and report its engine, version, eviction policy, scripts and round-trip time
     #[arg(long)]
     pub connect: bool,
+    /// Also print what differs from this file, and which of it a running sidecar takes on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+}
+
+/// For `acl`.
+#[derive(Debug, Args)]
+pub struct AclArgs {
+    /// Where the tenant is configured.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The tenant
+    #[arg(long, value_name = "NAME")]
+    pub tenant: String,
+    /// The upstream's Redis version, such as 7.0 (of Valkey the one it is compatible with, 7.2) [default: it is asked]
+    #[arg(long, value_name = "VERSION")]
+    pub engine: Option<String>,
 }
 
 /// For `demo`.
@@ -195,8 +225,13 @@ impl ConfigArgs {
     /// All faults, each with its place.
     pub fn load(&self, env: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
-        let file = self.config.clone().or_else(|| env("INVENTORY_SENTINEL_CONFIG").map(PathBuf::from));
-        config::load_from(file.as_deref(), &self.overrides(env))
+        config::load_from(self.file(env).as_deref(), &self.overrides(env))
+    }
+
+    /// The file that it is read from. `env` reads a variable.
+    pub fn file(&self, env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+        let variable = || env("INVENTORY_SENTINEL_CONFIG").filter(|value| !value.is_empty());
+        self.config.clone().or_else(|| variable().map(PathBuf::from))
     }
 
     /// From the weakest to the strongest: environment, `--set`, flags.
@@ -230,6 +265,62 @@ impl ConfigArgs {
             ("--log-level", None, "log.level", &self.log_level),
         ]
     }
+}
+
+impl AclArgs {
+    /// The version that was given.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn version(&self) -> Result<Option<(u32, u32, u32)>, String> {
+        let Some(given) = &self.engine else { return Ok(None) };
+        let parts: Option<Vec<u32>> = given.split('.').map(|part| part.parse().ok()).collect();
+        match parts.as_deref() {
+            Some([major]) => Ok(Some((*major, 0, 0))),
+            Some([major, minor]) => Ok(Some((*major, *minor, 0))),
+            Some([major, minor, patch]) => Ok(Some((*major, *minor, *patch))),
+            _ => Err(format!("--engine: {given:?} is not a version, such as 7.0 or 8.2.1")),
+        }
+    }
+}
+
+/// The line that makes the upstream user of a tenant.
+///
+/// # Errors
+/// There is no such tenant.
+pub fn acl_line(config: &Config, tenant: &str, version: (u32, u32, u32)) -> Result<String, String> {
+    let Some(found) = config.tenants.iter().find(|known| known.name == tenant) else {
+        let names: Vec<&str> = config.tenants.iter().map(|known| known.name.as_str()).collect();
+        let known =
+            if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
+        return Err(format!("--tenant: no tenant {tenant:?} in the configuration; {known}"));
+    };
+    let db = if let UpstreamUrl::Server { db, .. } = &config.upstream.url { *db } else { 0 };
+    let user = if found.upstream_user.is_empty() { &found.name } else { &found.upstream_user };
+    let isolated = found.passthrough == Passthrough::Isolated;
+    let line = acl::acl_line(
+        &AclTenant {
+            user,
+            secret: AclSecret::Placeholder,
+            namespace: found.namespace(),
+            db,
+            inventory: found.inventory == InventoryRights::All,
+            scripts: isolated,
+            tracking: isolated,
+        },
+        version,
+    );
+    Ok(line)
+}
+
+/// What differs between two configurations, one line each.
+#[must_use]
+pub fn changes(before: &Config, after: &Config) -> String {
+    let changes = config::diff(before, after);
+    if changes.is_empty() {
+        return "changes     none".to_owned();
+    }
+    changes.iter().map(|change| format!("change      {change}")).collect::<Vec<_>>().join("\n")
 }
 
 impl HealthArgs {

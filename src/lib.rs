@@ -31,6 +31,7 @@ pub mod listener;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod reload;
 pub mod resp;
 pub mod session;
 pub mod tenant;

@@ -1,8 +1,10 @@
 //! Where clients come in: binds, accepts, and hands each client to the worker with the fewest. Never reads a byte of them.
 
-use crate::config::Listen;
+use crate::config::{Config, SocketMode};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics};
 use crate::session::clients::Door;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
@@ -24,7 +26,15 @@ const HANDOVER_MAX: usize = 1024;
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// A client, not yet of any runtime.
-pub enum Accepted {
+pub struct Accepted {
+    /// Its connection.
+    pub stream: AcceptedStream,
+    /// The tenant whose own listener it came by.
+    pub tenant: Option<Arc<str>>,
+}
+
+/// A connection, not yet of any runtime.
+pub enum AcceptedStream {
     /// TCP.
     Tcp(std::net::TcpStream),
     /// Unix.
@@ -35,17 +45,18 @@ impl Accepted {
     /// Where it came in, in Redis's words.
     #[must_use]
     pub fn door(&self) -> Door {
-        match self {
-            Self::Tcp(stream) => {
+        let tenant = self.tenant.clone();
+        match &self.stream {
+            AcceptedStream::Tcp(stream) => {
                 let text =
                     |addr: io::Result<SocketAddr>| addr.map_or_else(|_| "?:0".to_owned(), |addr| addr.to_string());
                 let (addr, laddr) = (text(stream.peer_addr()), text(stream.local_addr()));
-                Door { addr, laddr, fd: stream.as_raw_fd(), unix: false, tenant: None }
+                Door { addr, laddr, fd: stream.as_raw_fd(), unix: false, tenant }
             }
-            Self::Unix(stream) => {
+            AcceptedStream::Unix(stream) => {
                 let path = stream.local_addr().ok().and_then(|addr| Some(addr.as_pathname()?.display().to_string()));
                 let addr = format!("{}:0", path.unwrap_or_default());
-                Door { laddr: addr.clone(), addr, fd: stream.as_raw_fd(), unix: true, tenant: None }
+                Door { laddr: addr.clone(), addr, fd: stream.as_raw_fd(), unix: true, tenant }
             }
         }
     }
@@ -82,10 +93,14 @@ impl WorkerDoor {
     }
 }
 
-/// The bound sockets.
+/// The bound sockets: those of all, and those of one tenant each.
 pub struct Listeners {
-    tcp: Option<TcpListener>,
-    unix: Option<(UnixListener, PathBuf)>,
+    sockets: Vec<(Socket, Option<Arc<str>>)>,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
 }
 
 impl Listeners {
@@ -93,54 +108,90 @@ impl Listeners {
     ///
     /// # Errors
     /// One line that names the address and the reason.
-    pub fn bind(config: &Listen) -> Result<Self, String> {
-        let tcp = if config.tcp.is_empty() {
-            None
-        } else {
-            Some(bind_tcp(&config.tcp).map_err(|error| format!("cannot listen on {}: {error}", config.tcp))?)
-        };
-        let unix = if config.unix.is_empty() {
-            None
-        } else {
-            let path = PathBuf::from(&config.unix);
-            let listener = bind_unix(&path, config.unix_mode.get())
-                .map_err(|error| format!("cannot listen on {}: {error}", config.unix))?;
-            Some((listener, path))
-        };
-        Ok(Self { tcp, unix })
+    pub fn bind(config: &Config) -> Result<Self, String> {
+        let listen = &config.listen;
+        let mut listeners = Self { sockets: Vec::new() };
+        listeners.add(&listen.tcp, &listen.unix, listen.unix_mode, None)?;
+        for tenant in config.tenants.iter().filter(|tenant| tenant.has_door()) {
+            listeners.add(&tenant.tcp, &tenant.unix, tenant.unix_mode, Some(&tenant.name))?;
+        }
+        Ok(listeners)
     }
 
-    /// The TCP address, with the port that was really taken.
+    fn add(&mut self, tcp: &str, unix: &str, mode: SocketMode, tenant: Option<&str>) -> Result<(), String> {
+        let tenant = tenant.map(Arc::from);
+        if !tcp.is_empty() {
+            let socket = bind_tcp(tcp).map_err(|error| format!("cannot listen on {tcp}: {error}"))?;
+            self.sockets.push((Socket::Tcp(socket), tenant.clone()));
+        }
+        if !unix.is_empty() {
+            let path = PathBuf::from(unix);
+            let socket = bind_unix(&path, mode.get()).map_err(|error| format!("cannot listen on {unix}: {error}"))?;
+            self.sockets.push((Socket::Unix(socket, path), tenant));
+        }
+        Ok(())
+    }
+
+    /// The TCP address for all, with the port that was really taken.
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.sockets.iter().find_map(|(socket, tenant)| match (socket, tenant) {
+            (Socket::Tcp(socket), None) => socket.local_addr().ok(),
+            _ => None,
+        })
+    }
+
+    /// Where tenants have listeners of their own, with the ports that were really taken.
+    pub fn of_tenants(&self) -> impl Iterator<Item = (&str, String)> {
+        self.sockets.iter().filter_map(|(socket, tenant)| {
+            let address = match socket {
+                Socket::Tcp(socket) => socket.local_addr().ok()?.to_string(),
+                Socket::Unix(_, path) => path.display().to_string(),
+            };
+            Some((&**tenant.as_ref()?, address))
+        })
     }
 
     /// Accepts until it is dropped. `clients_max`: one more is refused as Redis does.
     pub async fn accept(&self, doors: &[WorkerDoor], clients_max: usize, metrics: &Metrics) {
         let clients = Arc::new(AtomicUsize::new(0));
-        loop {
-            // Both accepts are cancel safe: a connection stays in the backlog until one returns it.
-            let accepted = tokio::select! {
-                accepted = accept_tcp(self.tcp.as_ref()) => accepted,
-                accepted = accept_unix(self.unix.as_ref()) => accepted,
-            };
-            match accepted {
-                Ok(client) => hand_over(client, doors, &clients, clients_max, metrics).await,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a client");
-                    metrics.error(ErrorOrigin::Sidecar, ErrorKind::Io);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+        let each = self.sockets.iter().map(|(socket, tenant)| {
+            let clients = &clients;
+            async move {
+                loop {
+                    match socket.accept(tenant.as_ref()).await {
+                        Ok(client) => hand_over(client, doors, clients, clients_max, metrics).await,
+                        Err(error) => {
+                            tracing::warn!(%error, "cannot accept a client");
+                            metrics.error(ErrorOrigin::Sidecar, ErrorKind::Io);
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
                 }
             }
-        }
+        });
+        let mut each: FuturesUnordered<_> = each.collect();
+        while each.next().await.is_some() {}
+    }
+}
+
+impl Socket {
+    /// Cancel safe: a connection stays in the backlog until one returns it.
+    async fn accept(&self, tenant: Option<&Arc<str>>) -> io::Result<Accepted> {
+        let stream = match self {
+            Self::Tcp(listener) => AcceptedStream::Tcp(TcpStream::into_std(listener.accept().await?.0)?),
+            Self::Unix(listener, _) => AcceptedStream::Unix(UnixStream::into_std(listener.accept().await?.0)?),
+        };
+        Ok(Accepted { stream, tenant: tenant.map(Arc::clone) })
     }
 }
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        if let Some((_, path)) = &self.unix {
-            let _ = std::fs::remove_file(path);
+        for (socket, _) in &self.sockets {
+            if let Socket::Unix(_, path) = socket {
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
 }
@@ -170,18 +221,6 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<Accepted> {
-    let Some(listener) = listener else { return std::future::pending().await };
-    let (stream, _) = listener.accept().await?;
-    TcpStream::into_std(stream).map(Accepted::Tcp)
-}
-
-async fn accept_unix(listener: Option<&(UnixListener, PathBuf)>) -> io::Result<Accepted> {
-    let Some((listener, _)) = listener else { return std::future::pending().await };
-    let (stream, _) = listener.accept().await?;
-    UnixStream::into_std(stream).map(Accepted::Unix)
-}
-
 async fn hand_over(
     client: Accepted,
     doors: &[WorkerDoor],
@@ -208,12 +247,12 @@ async fn hand_over(
 /// One try: the socket's buffer is empty, and a client that is not wanted is not waited for.
 fn refuse(client: &Accepted) {
     use std::io::Write;
-    let _ = match client {
-        Accepted::Tcp(stream) => {
+    let _ = match &client.stream {
+        AcceptedStream::Tcp(stream) => {
             let mut stream = stream;
             stream.write(TOO_MANY)
         }
-        Accepted::Unix(stream) => {
+        AcceptedStream::Unix(stream) => {
             let mut stream = stream;
             stream.write(TOO_MANY)
         }

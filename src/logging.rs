@@ -2,23 +2,26 @@
 
 use crate::config::{Log, LogFormat};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{fmt, registry};
 
 /// Levels by target, such as `warn,inventory_sentinel::upstream=debug`.
 const VARIABLE: &str = "RUST_LOG";
 
+/// Puts another filter in force.
+static SET: OnceLock<Box<dyn Fn(Targets) + Send + Sync>> = OnceLock::new();
+
 /// Sets the process's logging up; RUST_LOG beats the level of the configuration.
 ///
 /// # Errors
 /// A level that cannot be read, or logging that was set up before.
 pub fn init(config: &Log) -> Result<(), String> {
-    let filter: Targets = match std::env::var(VARIABLE) {
-        Ok(filter) if !filter.is_empty() => filter.parse().map_err(|error| format!("{VARIABLE}: {error}"))?,
-        _ => config.level.parse().map_err(|error| format!("log.level: {error}"))?,
-    };
+    let (filter, handle) = reload::Layer::new(filter(config)?);
+    let _ = SET.set(Box::new(move |filter| drop(handle.reload(filter))));
     let text = match config.format {
         LogFormat::Text => true,
         LogFormat::Json => false,
@@ -31,4 +34,18 @@ pub fn init(config: &Log) -> Result<(), String> {
         registry().with(filter).with(lines.json().flatten_event(true)).try_init()
     };
     set.map_err(|error| error.to_string())
+}
+
+/// Another level of the configuration's, while the process runs; RUST_LOG still beats it.
+pub fn set_level(config: &Log) {
+    if let (Some(set), Ok(filter)) = (SET.get(), filter(config)) {
+        set(filter);
+    }
+}
+
+fn filter(config: &Log) -> Result<Targets, String> {
+    match std::env::var(VARIABLE) {
+        Ok(filter) if !filter.is_empty() => filter.parse().map_err(|error| format!("{VARIABLE}: {error}")),
+        _ => config.level.parse().map_err(|error| format!("log.level: {error}")),
+    }
 }

@@ -7,8 +7,8 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use inventory_sentinel::cli::{self, CheckArgs, Cli, Command, ConfigArgs, DemoOptions, HealthArgs};
-use inventory_sentinel::config::Config;
+use inventory_sentinel::cli::{self, AclArgs, CheckArgs, Cli, Command, ConfigArgs, DemoOptions, HealthArgs};
+use inventory_sentinel::config::{self, Config};
 use inventory_sentinel::upstream::check;
 use inventory_sentinel::{app, logging, tls};
 
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Demo(options) => demo(&options),
         Command::Health(args) => health(&args),
+        Command::Acl(args) => acl(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
 fn run(args: &ConfigArgs) -> Result<(), String> {
     let config = load(args)?;
     logging::init(&config.log)?;
-    app::run(&config)
+    let (file, again) = (args.file(env), args.clone());
+    app::run(&config, file, Box::new(move || again.load(env)))
 }
 
 fn demo(options: &DemoOptions) -> Result<(), String> {
@@ -43,6 +45,10 @@ fn check(args: &CheckArgs) -> Result<(), String> {
     tls::check(&config)?;
     let report = if args.connect { Some(connect(&config)?) } else { None };
     println!("ok\n{}", cli::summary(&config));
+    if let Some(before) = &args.against {
+        let before = config::load(Some(before), &[]).map_err(said)?;
+        println!("{}", cli::changes(&before, &config));
+    }
     if let Some(report) = report {
         println!("{report}");
     }
@@ -52,6 +58,16 @@ fn check(args: &CheckArgs) -> Result<(), String> {
 fn connect(config: &Config) -> Result<check::CheckReport, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(said)?;
     runtime.block_on(check::check_connect(config))
+}
+
+fn acl(args: &AclArgs) -> Result<(), String> {
+    let config = load(&args.config)?;
+    let version = match args.version()? {
+        Some(version) => version,
+        None => connect(&config)?.redis_version(),
+    };
+    println!("{}", cli::acl_line(&config, &args.tenant, version)?);
+    Ok(())
 }
 
 fn health(args: &HealthArgs) -> Result<(), String> {

@@ -4,7 +4,7 @@
 use crate::error::UpstreamError;
 use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts, Namespaces};
 use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
-use crate::listener::{Accepted, ClientGuard};
+use crate::listener::{Accepted, AcceptedStream, ClientGuard};
 use crate::metrics::{Metrics, TlsHandshake};
 use crate::resp::ReplyQueue;
 use crate::session::clients::{Clients, Door};
@@ -280,9 +280,9 @@ fn start_client(
     tls: Option<&ListenerTls>,
 ) {
     let door = client.door();
-    let stream = match client {
-        Accepted::Tcp(stream) => tokio::net::TcpStream::from_std(stream).and_then(Stream::from_tcp),
-        Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
+    let stream = match client.stream {
+        AcceptedStream::Tcp(stream) => tokio::net::TcpStream::from_std(stream).and_then(Stream::from_tcp),
+        AcceptedStream::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
     };
     match (stream, tls) {
         (Ok(Stream::Tcp(stream)), Some(tls)) => {

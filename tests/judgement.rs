@@ -1,118 +1,15 @@
-//! An isolated tenant's requests, judged: the table against four engines' own lists, literal requests, and random ones with a
-//! real server as the oracle.
+//! An isolated tenant's requests, judged: the table against four engines' own lists, and literal requests.
 
 mod common;
 
-use common::resp::encode;
+use common::judged::{ENGINES, Tenant, listed, row_of, show};
 use common::{Redis, Reply, words};
 use inventory_sentinel::command::{Args, CommandFacts, CommandTable};
-use inventory_sentinel::resp::{ArgRange, RequestLimits, RequestScanner};
-use inventory_sentinel::tenant::isolation::table::{ROWS, Row, Treatment, find, find_sub};
-use inventory_sentinel::tenant::isolation::{Back, Isolation, KeySpace, Own, Scripts, Verdict, judge};
+use inventory_sentinel::resp::ArgRange;
+use inventory_sentinel::tenant::isolation::table::{ROWS, Treatment};
+use inventory_sentinel::tenant::isolation::{Isolation, KeySpace, Verdict, judge};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-
-const ENGINES: [(&str, &str); 4] = [
-    ("Redis 6.2", include_str!("engines/commands/redis-6.2.txt")),
-    ("Redis 7.0", include_str!("engines/commands/redis-7.0.txt")),
-    ("Redis 8.2", include_str!("engines/commands/redis-8.2.txt")),
-    ("Valkey 8.1", include_str!("engines/commands/valkey-8.1.txt")),
-];
-const PREFIX: &[u8] = b"acme:";
-
-/// What a judgement depends on.
-struct Tenant {
-    space: KeySpace,
-    commands: CommandTable,
-    scripts: Scripts,
-    own_user: bool,
-    flushdb: bool,
-}
-
-impl Tenant {
-    fn new() -> Self {
-        let (space, scripts) = (KeySpace::new("acme"), Scripts::default());
-        Self { space, commands: commands_of(ENGINES[1].1), scripts, own_user: false, flushdb: false }
-    }
-
-    /// With an upstream user of its own, and FLUSHDB.
-    fn trusted() -> Self {
-        Self { own_user: true, flushdb: true, ..Self::new() }
-    }
-
-    fn judge(&self, request: &[Vec<u8>]) -> Verdict {
-        let mut bytes = Vec::new();
-        let mut ranges = Vec::new();
-        for arg in request {
-            ranges.push(ArgRange { start: bytes.len(), end: bytes.len() + arg.len() });
-            bytes.extend_from_slice(arg);
-        }
-        let Self { space, commands, scripts, own_user, flushdb } = self;
-        let isolation = Isolation { space, commands, scripts, own_user: *own_user, flushdb: *flushdb };
-        judge(&Args::new(&bytes, &ranges), &isolation)
-    }
-}
-
-fn commands_of(list: &str) -> CommandTable {
-    let mut facts = CommandFacts::default();
-    let mut flags = Vec::new();
-    for command in listed(list) {
-        let (first, last, step) = command.keys;
-        facts.add(command.name, (first, last, step), command.movable, command.categories.split(','));
-        if !command.name.contains('|') {
-            flags.push((command.name.to_owned(), Vec::new()));
-        }
-    }
-    CommandTable::from_flags(flags).with_facts(facts)
-}
-
-struct Listed<'a> {
-    name: &'a str,
-    arity: usize,
-    keys: (i32, i32, i32),
-    movable: bool,
-    categories: &'a str,
-}
-
-fn listed(list: &str) -> impl Iterator<Item = Listed<'_>> {
-    list.lines().map(|line| {
-        let fields: Vec<&str> = line.split(' ').collect();
-        let number = |at: usize| fields[at].parse::<i32>().expect("a number");
-        Listed {
-            name: fields[0],
-            arity: number(1).unsigned_abs() as usize,
-            keys: (number(2), number(3), number(4)),
-            movable: fields[5] == "movable",
-            categories: fields[6],
-        }
-    })
-}
-
-/// The row of a full name, and whether it is the subcommand's own.
-fn row_of(name: &str) -> Option<(&'static Row, bool)> {
-    let (command, sub) = name.split_once('|').map_or((name, None), |(command, sub)| (command, Some(sub)));
-    let row = find(command.to_ascii_uppercase().as_bytes())?;
-    match (row.treatment, sub) {
-        (Treatment::Container(rows), Some(sub)) => {
-            find_sub(rows, sub.as_bytes()).map(|row| (row, true)).or(Some((row, false)))
-        }
-        _ => Some((row, sub.is_none())),
-    }
-}
-
-/// A verdict as the tables below write it.
-fn show(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Passed => "passed".to_owned(),
-        Verdict::Rewritten { frame, ranges, back } => {
-            let args: Vec<String> = ranges.iter().map(|range| common::show(range.of(frame))).collect();
-            let back = if *back == Back::AsIs { String::new() } else { format!(" / {back:?}") };
-            args.join(" ") + &back
-        }
-        Verdict::Own(own) => format!("own {own:?}"),
-        Verdict::Refused(line) => line.trim_end().to_owned(),
-    }
-}
 
 fn check(tenant: &Tenant, cases: &[(&str, &str)]) {
     for (request, expected) in cases {
@@ -168,7 +65,7 @@ fn the_positions_are_the_engines_own() {
                 }
                 // What has keys upstream is not passed as it came.
                 Treatment::Passed => {
-                    assert_eq!((command.keys, command.movable), ((0, 0, 0), false), "{}", command.name)
+                    assert_eq!((command.keys, command.movable), ((0, 0, 0), false), "{}", command.name);
                 }
                 _ => {}
             }
@@ -227,7 +124,8 @@ fn each_request_becomes_what_it_should() {
             ("ZINTER 5 a b", syntax),
             ("XREAD COUNT 1 STREAMS a b 0 0", "XREAD COUNT 1 STREAMS acme:a acme:b 0 0 / Streams"),
             ("XREAD STREAMS STREAMS $", "XREAD STREAMS acme:STREAMS $ / Streams"),
-            ("XREAD BLOCK STREAMS STREAMS a 0", "XREAD BLOCK STREAMS STREAMS acme:a 0 / Streams"),
+            ("XREAD BLOCK STREAMS STREAMS a 0", "-ERR value is not an integer or out of range"),
+            ("XREAD BLOCK -1 COUNT -5 STREAMS a 0", "XREAD BLOCK -1 COUNT -5 STREAMS acme:a 0 / Streams"),
             (
                 "XREADGROUP GROUP STREAMS COUNT BLOCK 0 STREAMS a >",
                 "XREADGROUP GROUP STREAMS COUNT BLOCK 0 STREAMS acme:a > / Streams",
@@ -250,6 +148,8 @@ fn each_request_becomes_what_it_should() {
                 "GEORADIUS k 1 1 1 m COUNT 1 ANY ASC STOREDIST d",
                 "GEORADIUS acme:k 1 1 1 m COUNT 1 ANY ASC STOREDIST acme:d",
             ),
+            ("GEORADIUS k 1 1 1 STORE ASC", "-ERR unsupported unit provided. please use M, KM, FT, MI"),
+            ("GEORADIUS k 1 1 1 m COUNT STORE ASC", "-ERR value is not an integer or out of range"),
             ("GEORADIUSBYMEMBER k STORE 1 m WITHDIST", "GEORADIUSBYMEMBER acme:k STORE 1 m WITHDIST"),
             ("GEORADIUS_RO k 1 1 1 m STORE d", "GEORADIUS_RO acme:k 1 1 1 m STORE d"),
             ("COPY a b REPLACE", "COPY acme:a acme:b REPLACE"),
@@ -266,6 +166,8 @@ fn each_request_becomes_what_it_should() {
             ("KEYS *", "KEYS acme:* / Keys"),
             ("SCAN 0", "SCAN 0 MATCH acme:* / Scan"),
             ("SCAN 0 MATCH a* COUNT 5 match b*", "SCAN 0 MATCH acme:a* COUNT 5 match acme:b* / Scan"),
+            ("SCAN 0 COUNT 10001 COUNT 10000 COUNT x", "SCAN 0 COUNT 10000 COUNT 10000 COUNT x MATCH acme:* / Scan"),
+            ("SCAN 0 COUNT 9223372036854775807 MATCH a", "SCAN 0 COUNT 10000 MATCH acme:a / Scan"),
             ("SCAN 0 TYPE MATCH", "SCAN 0 TYPE MATCH MATCH acme:* / Scan"),
             ("SCAN 0 MATCH", syntax),
             ("PUBLISH c zeta:m", "PUBLISH acme:c zeta:m"),
@@ -410,6 +312,73 @@ fn an_error_is_one_bounded_line_whatever_is_quoted_in_it() {
 }
 
 #[test]
+fn a_namespace_that_means_something_else_upstream_cannot_be_isolated() {
+    for (namespace, reserved) in [
+        ("inv1", true),
+        ("inv2", true),
+        ("inv", true),
+        ("inv15", true),
+        ("__redis__", true),
+        ("inventory", false),
+        ("inv1a", false),
+        ("acme", false),
+        ("INV1", false),
+        ("_", false),
+    ] {
+        assert_eq!(KeySpace::is_reserved(namespace), reserved, "{namespace}");
+        let tenant = Tenant { space: KeySpace::new(namespace), ..Tenant::trusted() };
+        for request in ["GET {acme/0}:stock", "PUBLISH invalidate x", "TIME", "DBSIZE"] {
+            let refused = matches!(tenant.judge(&words(request)), Verdict::Refused(_));
+            assert_eq!(refused, reserved, "{namespace}: {request}");
+        }
+    }
+}
+
+#[test]
+fn what_would_be_compared_for_long_is_refused() {
+    let tenant = Tenant::new();
+    for pattern in ["a*".repeat(17), "a".repeat(1025)] {
+        for request in ["KEYS ?", "SCAN 0 MATCH ?", "PSUBSCRIBE x ?", "PUBSUB CHANNELS ?"] {
+            let said = show(&tenant.judge(&words(&request.replace('?', &pattern))));
+            assert!(said.contains("the pattern"), "{said}");
+        }
+    }
+    let most = "a*".repeat(16);
+    check(&tenant, &[(&format!("KEYS {most}"), &format!("KEYS acme:{most} / Keys"))]);
+}
+
+#[test]
+fn a_name_that_the_prefix_makes_too_long_is_refused() {
+    let tenant = Tenant::new();
+    let most = inventory_sentinel::resp::limits::BULK_BYTES_MAX;
+    let said = show(&tenant.judge(&[b"GET".to_vec(), vec![b'k'; most]]));
+    assert_eq!(said, "-ERR 'get' is too long once its names bear the tenant's prefix");
+    let said = show(&tenant.judge(&vec![b"SCAN".to_vec(); inventory_sentinel::resp::limits::ARGS_MAX]));
+    assert!(said.starts_with("-ERR"), "{said}");
+}
+
+#[test]
+fn a_word_with_a_nul_is_no_word_although_the_server_reads_it_as_one() {
+    let tenant = Tenant::trusted();
+    for request in [
+        "SORT k STORE~ d",
+        "SORT k BY~ w_*",
+        "GEORADIUS k 1 1 1 m STORE~ d",
+        "COPY a b DB~ 1",
+        "XREAD STREAMS~ a 0",
+        "SCAN 0 MATCH~ *",
+        "CLIENT TRACKING ON BCAST~",
+        "CLIENT TRACKING ON PREFIX~ a BCAST",
+        "OBJECT FREQ~ k",
+        "SORT_RO k GET~ *",
+    ] {
+        let request: Vec<Vec<u8>> = words(&request.replace('~', "\0"));
+        let said = show(&tenant.judge(&request));
+        assert!(said.starts_with('-'), "{said}");
+    }
+}
+
+#[test]
 fn scripts_are_for_who_has_an_upstream_user_of_its_own() {
     let tenant = Tenant::trusted();
     let sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
@@ -440,4 +409,85 @@ fn scripts_are_for_who_has_an_upstream_user_of_its_own() {
     assert_eq!(ask("FLUSHALL ASYNC"), "own FlushDb");
     assert_eq!(ask("FLUSHDB now"), "-ERR syntax error");
     assert!(ask("FCALL f 0").starts_with("-NOPERM"));
+}
+
+/// What the table says of each command and subcommand that an engine has.
+fn printed() -> String {
+    let mut engines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (engine, list) in ENGINES {
+        for command in listed(list) {
+            engines.entry(command.name.to_ascii_uppercase()).or_default().push(engine);
+        }
+    }
+    // 6.2 does not list subcommands, and later engines have some that none of these has.
+    for row in ROWS {
+        engines.entry(row.name.to_owned()).or_default();
+        if let Treatment::Container(rows) = row.treatment {
+            for sub in rows {
+                engines.entry(format!("{}|{}", row.name, sub.name)).or_default();
+            }
+        }
+    }
+    let mut out = String::from(
+        "# What becomes of an isolated tenant's commands\n\n\
+         Printed from `src/tenant/isolation/rows.rs` by `PRINT_ISOLATION=1 cargo test --test judgement`, which checks that it is up to\n\
+         date. *Passed*: as it came, for it names no key and no channel. *Rewritten*: its keys, channels and patterns get the\n\
+         tenant's prefix; where they are (first, last from the end where negative, step), or that a parser of its own finds\n\
+         them. *Own*: the sidecar answers, or knows the way. *Refused*: `-NOPERM`. A command or subcommand that is not here is\n\
+         refused. The engines are those of which it was checked; 6.2 has subcommands too, but does not list them.\n\n\
+         | command | subcommand | treatment | why | engines |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for (name, engines) in &engines {
+        let (row, own) = row_of(name).expect("a row");
+        let (command, sub) = name.split_once('|').unwrap_or((name, ""));
+        let treatment = match row.treatment {
+            Treatment::Container(_) if sub.is_empty() => "by subcommand".to_owned(),
+            Treatment::Container(_) => "refused".to_owned(),
+            Treatment::Passed => "passed".to_owned(),
+            Treatment::Keys(first, last, step) => format!("rewritten: {first} {last} {step}"),
+            Treatment::Parsed(_) => "rewritten: parsed".to_owned(),
+            Treatment::Own(_) => "own".to_owned(),
+            Treatment::Refused => "refused".to_owned(),
+        };
+        let why = if sub.is_empty() && treatment == "by subcommand" { "" } else { row.why };
+        let why = if own || treatment == "refused" || treatment == "passed" { why } else { "" };
+        let engines = if engines.len() == ENGINES.len() { "all".to_owned() } else { engines.join(", ") };
+        writeln!(out, "| {command} | {sub} | {treatment} | {why} | {engines} |").expect("a string");
+    }
+    out
+}
+
+#[test]
+fn the_printed_table_is_what_the_code_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/isolation.md");
+    let printed = printed();
+    if std::env::var_os("PRINT_ISOLATION").is_some() {
+        std::fs::write(path, &printed).expect("config/isolation.md");
+    }
+    let kept = std::fs::read_to_string(path).expect("config/isolation.md");
+    assert!(kept == printed, "config/isolation.md is out of date: PRINT_ISOLATION=1 cargo test --test judgement");
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "it is what it is for")]
+#[ignore = "prints what a judgement costs; for a quiet machine"]
+fn what_a_judgement_costs() {
+    let tenant = Tenant::trusted();
+    for line in ["GET some:key:1234", "SET some:key:1234 value", "MGET a b c d", "XREAD COUNT 1 STREAMS a 0", "PING"] {
+        let request = words(line);
+        let bytes = request.concat();
+        let mut ranges = Vec::new();
+        for arg in &request {
+            let start = ranges.last().map_or(0, |range: &ArgRange| range.end);
+            ranges.push(ArgRange { start, end: start + arg.len() });
+        }
+        let Tenant { space, commands, scripts, own_user, flushdb } = &tenant;
+        let isolation = Isolation { space, commands, scripts, own_user: *own_user, flushdb: *flushdb };
+        let rounds = 1_000_000;
+        let began = std::time::Instant::now();
+        for _ in 0..rounds {
+            std::hint::black_box(judge(&Args::new(&bytes, &ranges), std::hint::black_box(&isolation)));
+        }
+        println!("{line}: {} ns", began.elapsed().as_nanos() / rounds);
+    }
 }

@@ -6,7 +6,7 @@ mod upstream;
 
 use inventory_sentinel::app::{target, worker_parts};
 use inventory_sentinel::config::load;
-use inventory_sentinel::listener::Accepted;
+use inventory_sentinel::listener::{Accepted, AcceptedStream};
 use inventory_sentinel::metrics::Metrics;
 use inventory_sentinel::resp::{ReplyQueue, ReplyScanner};
 use inventory_sentinel::session::{SessionContext, serve};
@@ -82,9 +82,9 @@ impl Replay {
         let (mine, theirs) = UnixStream::pair().expect("a pair of sockets");
         mine.set_nonblocking(true).expect("a socket");
         theirs.set_nonblocking(true).expect("a socket");
-        let accepted = Accepted::Unix(theirs);
+        let accepted = Accepted { stream: AcceptedStream::Unix(theirs), tenant: None };
         let door = accepted.door();
-        let Accepted::Unix(theirs) = accepted else { unreachable!("it is a unix socket") };
+        let AcceptedStream::Unix(theirs) = accepted.stream else { unreachable!("it is a unix socket") };
         let context = Rc::clone(&self.context);
         self.runtime.block_on(async {
             let stream = tokio::net::UnixStream::from_std(theirs).map(Stream::Unix).expect("a stream");

@@ -183,7 +183,7 @@ impl Loader {
                 }
                 // Of entries that are not whole nothing more is said: it would be of what was left out.
                 let whole = !self.faulty.iter().any(|key| key.starts_with(TENANTS));
-                let broken = if whole { tenants::broken(&config.tenants, &config.listen) } else { Vec::new() };
+                let broken = if whole { tenants::broken(&config) } else { Vec::new() };
                 for (at, key, message) in broken {
                     let entry = || self.places.get(&format!("{TENANTS}.{at}"));
                     let place = self.places.get(&format!("{TENANTS}.{at}.{key}")).or_else(entry);

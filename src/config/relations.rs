@@ -85,16 +85,28 @@ fn doors(config: &Config, rules: &mut Rules) {
         within || listen.insecure || is_guarded(config),
         &["listen.tcp", "listen.insecure"],
         format!(
-            "{:?} can be reached from other machines and is not guarded: set listen.tls_cert and listen.tls_key, listen on \
-             127.0.0.1, or say listen.insecure = true",
+            "{:?} can be reached from other machines and is not guarded: set listen.tls_cert and listen.tls_key, and give \
+             [[tenants]] that all have a password; or listen on 127.0.0.1, or say listen.insecure = true",
             listen.tcp
         ),
     );
 }
 
-/// Whether the TCP listener may stand open to other machines: what is said on it cannot be read or changed on the way.
+/// Whether the TCP listener may stand open to other machines: what is said on it cannot be read or changed on the way, and
+/// nobody is served who has not said a password.
 fn is_guarded(config: &Config) -> bool {
+    let open = |tenant: &super::Tenant| tenant.name == "default" && !tenant.has_password() && !tenant.has_door();
+    has_tls(config) && !config.tenants.is_empty() && !config.tenants.iter().any(open)
+}
+
+fn has_tls(config: &Config) -> bool {
     !config.listen.tls_cert.as_os_str().is_empty()
+}
+
+/// Whether a tenant's own TCP listener may stand where it does.
+pub(super) fn may_stand_open(config: &Config, tenant: &super::Tenant) -> bool {
+    let within = host_and_port(&tenant.tcp, None).map_or(true, |(host, _)| is_loopback(&host));
+    within || config.listen.insecure || (has_tls(config) && tenant.has_password())
 }
 
 /// By spelling alone: a name other than localhost may be anybody's.

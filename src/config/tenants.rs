@@ -4,8 +4,8 @@
 
 use super::diff::Shown;
 use super::fault::did_you_mean;
-use super::relations::is_namespace;
-use super::{Acknowledge, InventoryRights, Passthrough, Secret, SocketMode, Span};
+use super::relations::{is_namespace, may_stand_open};
+use super::{Acknowledge, Config, InventoryRights, Passthrough, Secret, SocketMode, Span};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -160,7 +160,8 @@ pub(super) fn fits(key: &str, value: &Value) -> Result<(), String> {
 }
 
 /// What must hold within and between tenants: the index of the entry at fault, its key and what is wrong.
-pub(super) fn broken(tenants: &[Tenant], listen: &super::Listen) -> Vec<(usize, &'static str, String)> {
+pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
+    let (tenants, listen) = (&config.tenants, &config.listen);
     let mut faults = Vec::new();
     let mut must = |holds: bool, at: usize, key: &'static str, message: String| {
         if !holds {
@@ -179,12 +180,7 @@ pub(super) fn broken(tenants: &[Tenant], listen: &super::Listen) -> Vec<(usize, 
             format!("{namespace:?} is not 1 to 64 of A-Z a-z 0-9 _ -"),
         );
         // Its keys would begin as those of every namespace's inventory do.
-        must(
-            !is_layout(namespace),
-            at,
-            "namespace",
-            format!("{namespace:?} is what the keys of the inventory begin with; take another"),
-        );
+        must(!is_layout(namespace), at, "namespace", format!("{namespace:?} is a reserved name; take another"));
         let passwords = [
             tenant.password.is_some(),
             tenant.password_file.is_some(),
@@ -243,6 +239,16 @@ pub(super) fn broken(tenants: &[Tenant], listen: &super::Listen) -> Vec<(usize, 
         if let (false, Err(what)) = (tenant.tcp.is_empty(), super::upstream::host_and_port(&tenant.tcp, None)) {
             must(false, at, "tcp", format!("{:?}: {what}; it is host:port, or \"\" for none", tenant.tcp));
         }
+        must(
+            may_stand_open(config, tenant),
+            at,
+            "tcp",
+            format!(
+                "{:?} can be reached from other machines and is not guarded: set listen.tls_cert and listen.tls_key and give \
+                 the tenant a password, listen on 127.0.0.1, or say listen.insecure = true",
+                tenant.tcp
+            ),
+        );
         let length = tenant.unix.len();
         let most = super::SOCKET_PATH_MAX;
         must(length <= most, at, "unix", format!("the path has {length} bytes; a unix socket's has {most} at most"));
@@ -264,9 +270,8 @@ pub(super) fn broken(tenants: &[Tenant], listen: &super::Listen) -> Vec<(usize, 
     faults
 }
 
-/// `inv1` and its like.
+/// `inv`, `inv1` and its like.
 fn is_layout(namespace: &str) -> bool {
-    namespace
-        .strip_prefix("inv")
-        .is_some_and(|version| !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()))
+    namespace.strip_prefix("inv").is_some_and(|version| version.bytes().all(|b| b.is_ascii_digit()))
+        || namespace == "__redis__"
 }

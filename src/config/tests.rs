@@ -102,7 +102,7 @@ fn a_tenants_fault_names_its_line_and_key_and_never_a_password() {
         ),
         (
             "[[tenants]]\nname = \"a\"\npassword = \"x\"\nnamespace = \"inv1\"",
-            "f.toml:4: tenants.namespace: \"inv1\" is what the keys of the inventory begin with; take another",
+            "f.toml:4: tenants.namespace: \"inv1\" is a reserved name; take another",
         ),
         (
             "[[tenants]]\nname = \"a\"\npassword = \"x\"\npassword_env = \"Y\"",

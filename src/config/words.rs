@@ -76,8 +76,10 @@ words! {
         Full = "full",
     }
     /// `tenants.inventory`: which commands of the inventory a tenant may use.
+    #[derive(Default)]
     pub enum InventoryRights {
         /// All.
+        #[default]
         All = "all",
         /// Those of a shop: none that sets stock or limits by decree, and no repair.
         Sell = "sell",

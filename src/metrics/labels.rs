@@ -176,8 +176,8 @@ labels! {
         Upstream = "upstream",
     }
 
-    /// What became of changed files of TLS.
-    pub enum TlsReload as "result" {
+    /// What became of a changed configuration, or of changed files of TLS.
+    pub enum Reload as "result" {
         /// New connections use them.
         Ok = "ok",
         /// They are of no use, and what was before stays.

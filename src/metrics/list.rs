@@ -73,6 +73,7 @@ metrics! {
     RECONNECTS_TOTAL = Kind::Counter, "reconnects_total", "connections",
         "Upstream connections made anew after one was lost.";
     RETRIES_TOTAL = Kind::Counter, "retries_total", "operations", "Inventory operations that were sent again.";
+    CONFIG_RELOAD_TOTAL = Kind::Counter, "config_reload_total", "times", "Changed configurations, by whether they were taken.";
     AUTH_FAILURES_TOTAL = Kind::Counter, "auth_failures_total", "attempts", "AUTH and HELLO with a wrong tenant or password.";
     BYTES_TOTAL = Kind::Counter, "bytes_total", "bytes", "Bytes read and written; upstream: on links and pinned connections.";
     ERRORS_TOTAL = Kind::Counter, "errors_total", "errors", "Errors, by whose doing they were and what they were.";

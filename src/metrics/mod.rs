@@ -22,8 +22,8 @@ use registry::Registry;
 pub use ::metrics::{Counter, Gauge, Histogram};
 pub use figures::{Ended, Figures};
 pub use labels::{
-    ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Route, Status, TlsHandshake,
-    TlsReload, TlsSide,
+    ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Reload, Route, Status,
+    TlsHandshake, TlsSide,
 };
 pub use list::{Kind, METRICS, Metric};
 pub use operations::OperationMetrics;
@@ -61,7 +61,7 @@ pub struct Metrics {
     /// TLS handshakes of clients, by how they ended.
     pub tls_handshakes: By<TlsHandshake, Counter>,
     /// Changed files of TLS, by whose they are and what became of them.
-    pub tls_reload: By<TlsSide, By<TlsReload, Counter>>,
+    pub tls_reload: By<TlsSide, By<Reload, Counter>>,
     /// Requests read from clients, by the way they went.
     pub requests: By<Route, Counter>,
     /// Upstream connections now.
@@ -80,6 +80,8 @@ pub struct Metrics {
     pub reconnects: By<ConnectionKind, Counter>,
     /// Operations sent again.
     pub retries: Counter,
+    /// Changed configurations, by whether they were taken.
+    pub config_reload: By<Reload, Counter>,
     /// AUTH and HELLO with a wrong tenant or password.
     pub auth_failures: Counter,
     /// Bytes, by where they went.
@@ -113,6 +115,7 @@ impl Metrics {
             batch_round_trip: registry.histogram(&list::BATCH_ROUND_TRIP_SECONDS, &[]),
             pool_wait: registry.histogram(&list::POOL_WAIT_SECONDS, &[]),
             reconnects: counters(&registry, &list::RECONNECTS_TOTAL, &[]),
+            config_reload: counters(&registry, &list::CONFIG_RELOAD_TOTAL, &[]),
             auth_failures: registry.counter(&list::AUTH_FAILURES_TOTAL, &[]),
             retries: registry.counter(&list::RETRIES_TOTAL, &[]),
             bytes: counters(&registry, &list::BYTES_TOTAL, &[]),

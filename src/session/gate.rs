@@ -7,6 +7,7 @@ use crate::command::{Args, Local, Pin, Route, is_inventory};
 use crate::config::Passthrough;
 use crate::metrics::ErrorKind;
 use crate::resp::ArgRange;
+use crate::tenant::acl;
 use crate::tenant::isolation::{Back, Isolation, Own, Verdict, judge};
 use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
@@ -56,13 +57,17 @@ impl Core {
         if let Route::Local(Local::Auth | Local::Hello) = route {
             return self.identity(args, route);
         }
+        let may = self.room.tenant.rights.may(args, self.context.commands.borrow_mut().load());
+        if let Err(line) = may {
+            return self.shut(ErrorKind::Refused, line.as_bytes(), args);
+        }
         if args.get(0).is_some_and(is_inventory) || route == Route::Local(Local::Info) {
             return Gate::Open;
         }
         match self.room.tenant.passthrough {
             Passthrough::Full => Gate::Open,
-            Passthrough::Isolated => self.judged(args, route),
-            Passthrough::Off if is_of_every_session(args) => self.judged(args, route),
+            Passthrough::Isolated => self.judged(frame, args, route),
+            Passthrough::Off if is_of_every_session(args) => self.judged(frame, args, route),
             Passthrough::Off => self.shut(ErrorKind::Refused, NO_PASSTHROUGH, args),
         }
     }
@@ -75,7 +80,7 @@ impl Core {
         }
     }
 
-    fn judged(&mut self, args: &Args<'_>, route: Route) -> Gate {
+    fn judged(&mut self, frame: &[u8], args: &Args<'_>, route: Route) -> Gate {
         if let (Route::Pin(Pin::Subscription), Some(pin)) = (route, &self.pin) {
             if self.replies.waiting() > 0 {
                 return Gate::Shut(Step::Blocked);
@@ -99,7 +104,14 @@ impl Core {
             judge(args, &isolation)
         };
         match verdict {
+            Verdict::Passed if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
+                Gate::Shut(self.ask_as_sidecar(args, route, frame, None))
+            }
             Verdict::Passed => Gate::Open,
+            Verdict::Rewritten { frame, ranges, back } if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
+                let args = Args::new(&frame, &ranges);
+                Gate::Shut(self.ask_as_sidecar(&args, route, &frame, Some(back)))
+            }
             Verdict::Rewritten { frame, ranges, back } => {
                 self.back = Some(back);
                 Gate::Rewritten(frame, ranges)
@@ -112,8 +124,11 @@ impl Core {
                     _ => Gate::Open,
                 }
             }
+            Verdict::Own(Own::Session) if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
+                Gate::Shut(self.ask_as_sidecar(args, route, frame, None))
+            }
             Verdict::Own(Own::Session) => Gate::Open,
-            Verdict::Own(own) => Gate::Shut(self.ask_about_keys(own, args)),
+            Verdict::Own(own) => Gate::Shut(self.ask_about_keys(own)),
         }
     }
 
@@ -150,6 +165,13 @@ impl Core {
         }
         Some(watch)
     }
+}
+
+/// What the tenant's own upstream user must not have the right to, for scripts of the tenant's could do it too, and would see
+/// what is not the tenant's.
+fn is_for_the_sidecar(args: &Args<'_>) -> bool {
+    let of_clients = || ["LIST", "KILL", "UNBLOCK"].iter().any(|name| args.is(1, name));
+    acl::SIDECARS.iter().any(|name| args.is(0, name)) || args.is(0, "CLIENT") && of_clients()
 }
 
 /// Commands that speak of the connection, or make a transaction of the inventory's.

@@ -1,11 +1,11 @@
 //! What an isolated tenant asks of all its keys: DBSIZE, RANDOMKEY, FLUSHDB, answered from a SCAN of its own, a page at a time.
 
 use super::core::{Core, On, Step, Wait, Waiting};
-use super::rewritten::request;
-use crate::command::Args;
+use super::rewritten::{request, rewrite};
+use crate::command::{self, Args};
 use crate::metrics::Route;
 use crate::resp::{Proto, ReplyQueue, decode_reply, write};
-use crate::tenant::isolation::{KeySpace, Own};
+use crate::tenant::isolation::{Back, KeySpace, Own};
 use crate::upstream::links::SharedLink;
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp3::types::BytesFrame;
@@ -15,7 +15,7 @@ use std::task::Poll;
 
 /// Keys that the upstream looks at for one page: a tenth of a millisecond of its time.
 const PAGE: &[u8] = b"1000";
-const IN_MULTI: &[u8] = b"-NOPERM DBSIZE, RANDOMKEY, FLUSHDB and FLUSHALL are not served inside MULTI for this tenant; EXEC will abort this transaction\r\n";
+const IN_MULTI: &[u8] = b"-NOPERM what speaks of all keys or channels is not served inside MULTI for this tenant; EXEC will abort this transaction\r\n";
 
 /// Makes the answer to one request of several questions upstream.
 pub(super) type Task = Pin<Box<dyn Future<Output = BytesMut>>>;
@@ -24,22 +24,11 @@ pub(super) type Task = Pin<Box<dyn Future<Output = BytesMut>>>;
 type Page = Result<(Vec<u8>, Vec<Bytes>), BytesMut>;
 
 impl Core {
-    pub(super) fn ask_about_keys(&mut self, own: Own, args: &Args<'_>) -> Step {
-        if self.replies.waiting() > 0 {
-            return Step::Blocked;
-        }
-        let (in_multi, proto) = match &self.pin {
-            Some(pin) => (pin.remembered().in_multi, pin.remembered().greeting.proto),
-            None => (false, self.client.greeting.proto),
+    pub(super) fn ask_about_keys(&mut self, own: Own) -> Step {
+        let proto = match self.may_ask() {
+            Ok(proto) => proto,
+            Err(step) => return step,
         };
-        if in_multi {
-            return self.refuse_in_multi(IN_MULTI);
-        }
-        if args.len() > 1 && matches!(own, Own::DbSize | Own::RandomKey) {
-            let name = if own == Own::DbSize { "dbsize" } else { "randomkey" };
-            self.push(format!("-ERR wrong number of arguments for '{name}' command\r\n").as_bytes());
-            return Step::Done;
-        }
         // Its own user need not have the right to SCAN, which its scripts must not have.
         let link = self.context.links.shared(&self.context.links.first_greeting(Proto::Resp2));
         let space = self.room.tenant.space.clone();
@@ -49,6 +38,48 @@ impl Core {
             Own::FlushDb => Box::pin(flush(link, space)),
             Own::Session => return Step::Done,
         };
+        self.wait_for_task(task)
+    }
+
+    /// A request that the sidecar asks as its own user, and gives back in the tenant's names.
+    pub(super) fn ask_as_sidecar(
+        &mut self,
+        args: &Args<'_>,
+        route: command::Route,
+        frame: &[u8],
+        back: Option<Back>,
+    ) -> Step {
+        let proto = match self.may_ask() {
+            Ok(proto) => proto,
+            Err(step) => return step,
+        };
+        let link = self.context.links.shared(&self.context.links.first_greeting(proto));
+        let space = self.room.tenant.space.clone();
+        let (asked, rewrite) = match (back, route) {
+            (Some(back), _) => (None, Some(rewrite(move |reply, proto| back.apply(reply, &space, proto)))),
+            (None, command::Route::Rewritten(which)) => self.rewriting(which, frame, args).unzip(),
+            (None, _) => (None, None),
+        };
+        let request = asked.flatten().unwrap_or_else(|| BytesMut::from(frame));
+        self.wait_for_task(Box::pin(async move {
+            let reply = ask_frame(&link, &request).await;
+            rewrite.map_or_else(|| reply.clone(), |rewrite| rewrite(&reply, proto))
+        }))
+    }
+
+    /// The protocol of an answer that takes several questions, or None of them can be asked now.
+    fn may_ask(&mut self) -> Result<Proto, Step> {
+        if self.replies.waiting() > 0 {
+            return Err(Step::Blocked);
+        }
+        let (in_multi, proto) = match &self.pin {
+            Some(pin) => (pin.remembered().in_multi, pin.remembered().greeting.proto),
+            None => (false, self.client.greeting.proto),
+        };
+        if in_multi { Err(self.refuse_in_multi(IN_MULTI)) } else { Ok(proto) }
+    }
+
+    fn wait_for_task(&mut self, task: Task) -> Step {
         self.count(Route::Link);
         let greeting = self.client.greeting.clone();
         self.wait = Some(Wait { greeting, request: Waiting::Plain, on: On::Task(task) });
@@ -57,8 +88,12 @@ impl Core {
 }
 
 async fn ask(link: &SharedLink, words: &[&[u8]]) -> BytesMut {
+    ask_frame(link, &request(words)).await
+}
+
+async fn ask_frame(link: &SharedLink, frame: &[u8]) -> BytesMut {
     let replies = ReplyQueue::new(usize::MAX);
-    link.send(&request(words), replies.ticket(), None);
+    link.send(frame, replies.ticket(), None);
     poll_fn(|cx| {
         replies.register(cx.waker());
         if replies.waiting() > 0 { Poll::Pending } else { Poll::Ready(()) }

@@ -110,12 +110,12 @@ impl Rooms {
         let settings = settings(tenant, self.queue_ops_max);
         if let Some(before) = self.rooms.borrow().get(&tenant.name)
             && before.tenant.namespace == tenant.namespace
-            && before.tenant.upstream == tenant.upstream
+            && before.tenant.inventory_user() == tenant.inventory_user()
         {
             before.inventory.set_bounds(settings.bounds);
             return before.inventory.clone();
         }
-        self.batcher(tenant.upstream.as_ref()).inventory(settings, &self.namespaces)
+        self.batcher(tenant.inventory_user()).inventory(settings, &self.namespaces)
     }
 
     /// The inventory of each namespace, each once.

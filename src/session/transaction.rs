@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+const NOT_THIS_USER: &[u8] = b"-NOPERM this tenant's upstream user may not run the inventory's script, so INV commands are not served inside MULTI; EXEC will abort this transaction\r\n";
 const AFTER_SELECT: &[u8] = b"-ERR an INV command cannot follow SELECT inside one MULTI: the inventory lives in one database; EXEC will abort this transaction\r\n";
 
 /// What becomes of the parts of one command, where its SKUs live in several cells.
@@ -47,6 +48,9 @@ impl Core {
                 return self.refuse_in_multi(&line);
             }
         };
+        if self.room.tenant.upstream.is_some() && self.room.tenant.inventory_user().is_none() {
+            return self.refuse_in_multi(NOT_THIS_USER);
+        }
         // No connection of the inventory's own was ever there: nobody has checked the namespace's number of cells.
         if self.context.knowledge.engine.load().is_none() {
             return self.refuse_in_multi(&written(

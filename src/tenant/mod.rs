@@ -1,9 +1,11 @@
 //! Who is this client: the tenant, its namespace, what it may do and how much of it.
 
+pub mod acl;
 pub mod isolation;
 mod limits;
 mod password;
 mod registry;
+pub mod rights;
 
 pub use limits::{Admitted, Live, Pinned};
 pub use password::Password;
@@ -12,6 +14,7 @@ pub use registry::{Tenants, resolve};
 use crate::config::{InventoryRights, Passthrough, Secret};
 use crate::inventory::batcher::Acknowledge;
 use isolation::KeySpace;
+use rights::Rights;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +44,8 @@ pub struct Tenant {
     pub pin_always: bool,
     /// What becomes of commands that are not the inventory's.
     pub passthrough: Passthrough,
-    /// Which commands of the inventory it may use.
-    pub inventory: InventoryRights,
+    /// Which commands it may use at all.
+    pub rights: Rights,
     /// Where its ordinary keys are, where they are shut in.
     pub space: KeySpace,
     /// FLUSHDB and FLUSHALL delete its own keys.
@@ -87,7 +90,7 @@ impl Tenant {
             acknowledge: Acknowledge::Memory,
             pin_always: false,
             passthrough: Passthrough::Off,
-            inventory: InventoryRights::Read,
+            rights: Rights::default(),
             space: KeySpace::new(""),
             flushdb: false,
             upstream: None,
@@ -95,6 +98,13 @@ impl Tenant {
             limits: Limits::default(),
             live: Arc::default(),
         }
+    }
+
+    /// Whom its inventory's script runs as: its own user may only where it may do with the inventory what it likes, for a
+    /// script of the tenant's could call what the inventory's does.
+    #[must_use]
+    pub fn inventory_user(&self) -> Option<&UpstreamUser> {
+        self.upstream.as_ref().filter(|_| self.rights.inventory() == InventoryRights::All)
     }
 
     /// Are its ordinary keys shut in?

@@ -1,7 +1,8 @@
 //! All tenants of a configuration, by name and by listener; the same for all workers.
 
+use super::rights::Rights;
 use super::{Limits, Live, Password, Tenant};
-use crate::config::{self, Config, InventoryRights, Passthrough, Secret};
+use crate::config::{self, Config, Passthrough, Secret};
 use crate::inventory::batcher::Acknowledge;
 use crate::tenant::isolation::KeySpace;
 use std::collections::HashMap;
@@ -89,7 +90,7 @@ fn only(config: &Config, live: Arc<Live>) -> Tenant {
         acknowledge: acknowledge(inventory.acknowledge),
         pin_always: config.session.pin == config::Pin::Always,
         passthrough: Passthrough::Full,
-        inventory: InventoryRights::All,
+        rights: Rights::default(),
         space: KeySpace::new(&inventory.namespace),
         flushdb: false,
         upstream: None,
@@ -124,7 +125,7 @@ fn one(config: &Config, given: &config::Tenant, live: Arc<Live>) -> Result<Tenan
         reservation_ttl_max_ms: ttl_max.as_ms(),
         acknowledge: acknowledge(given.acknowledge.unwrap_or(config.inventory.acknowledge)),
         passthrough: given.passthrough,
-        inventory: given.inventory,
+        rights: Rights::new(given.inventory, &given.allow, &given.deny),
         space: KeySpace::new(given.namespace()),
         flushdb: given.flushdb,
         upstream: upstream.map(|password| (given.upstream_user.clone(), password)),

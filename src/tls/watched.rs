@@ -1,7 +1,7 @@
 //! What is made of files, and made anew when they change.
 
 use super::files::{Contents, Files};
-use crate::metrics::{Metrics, TlsReload};
+use crate::metrics::{Metrics, Reload};
 use arc_swap::ArcSwap;
 use std::hash::RandomState;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,11 +102,11 @@ pub async fn keep_fresh<T: Send + Sync + 'static>(watched: Arc<Watched<T>>, metr
         match change {
             Ok(()) => {
                 tracing::info!(?side, cert = %cert.display(), ca = %ca.display(), "the files of TLS changed: new connections use them");
-                metrics.tls_reload[side][TlsReload::Ok].increment(1);
+                metrics.tls_reload[side][Reload::Ok].increment(1);
             }
             Err(error) => {
                 tracing::error!(?side, %error, "the files of TLS changed and are of no use: what was before stays");
-                metrics.tls_reload[side][TlsReload::Failed].increment(1);
+                metrics.tls_reload[side][Reload::Failed].increment(1);
             }
         }
     }

@@ -38,6 +38,19 @@ pub struct CheckReport {
     pub warnings: Vec<String>,
 }
 
+impl CheckReport {
+    /// The Redis version that it is compatible with: Valkey calls itself 7.2.4 towards clients.
+    #[must_use]
+    pub fn redis_version(&self) -> (u32, u32, u32) {
+        if self.engine != "redis" {
+            return (7, 2, 4);
+        }
+        let mut parts = self.version.split('.').map(|part| part.parse().unwrap_or(0));
+        let mut next = || parts.next().unwrap_or(0);
+        (next(), next(), next())
+    }
+}
+
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { engine, version, maxmemory_policy, round_trip_us, warnings } = self;

@@ -27,7 +27,8 @@ pub struct Knowledge {
     pub facts_wanted: AtomicBool,
     /// None before the first connection.
     pub engine: ArcSwap<Option<Engine>>,
-    asks_nothing: bool,
+    /// What the sidecar's own user knows, where this is of another.
+    own: Option<Arc<Self>>,
     asked: Mutex<Option<Instant>>,
     /// Something was seen that those commands do not explain,
     doubted: AtomicBool,
@@ -43,8 +44,8 @@ impl Knowledge {
     /// Of the same upstream, for connections of another user, whose failures are not those of the sidecar's own. That user
     /// need not have the right to ask for the commands, and does not.
     #[must_use]
-    pub fn of_another_user(&self) -> Self {
-        Self { commands: Arc::clone(&self.commands), asks_nothing: true, ..Self::default() }
+    pub fn of_another_user(self: &Arc<Self>) -> Self {
+        Self { commands: Arc::clone(&self.commands), own: Some(Arc::clone(self)), ..Self::default() }
     }
 
     /// The upstream's commands may be others than those that are known. Asked for soon, in the background.
@@ -56,7 +57,7 @@ impl Knowledge {
     /// Whoever made a connection is to ask for the commands.
     #[must_use]
     pub fn is_to_be_asked(&self) -> bool {
-        if self.asks_nothing {
+        if self.own.is_some() {
             return false;
         }
         let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,8 +66,8 @@ impl Knowledge {
     }
 
     /// See [`Self::of_another_user`].
-    pub(super) fn asks_nothing(&self) -> bool {
-        self.asks_nothing
+    pub(super) fn own(&self) -> Option<&Self> {
+        self.own.as_deref()
     }
 
     /// They are being asked for; a doubt from here on is another.

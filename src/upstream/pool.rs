@@ -98,19 +98,26 @@ impl Manager {
             Kind::Connect => error,
             kind => UpstreamError::new(kind, format!("{}: {}", self.target.address, error.detail)),
         })?;
+        let known = self.knowledge.own().map(|own| own.engine.load_full());
         let mut questions = BytesMut::new();
-        write::request(&mut questions, &[b"INFO", b"server"]);
+        if known.is_none() {
+            write::request(&mut questions, &[b"INFO", b"server"]);
+        }
         if let Some(home) = &self.fitting.home {
             write::request(&mut questions, &[b"HGET", home.meta_key.as_bytes(), b"cells"]);
         }
-        let count = 1 + usize::from(self.fitting.home.is_some());
+        let count = usize::from(known.is_none()) + usize::from(self.fitting.home.is_some());
         let mut replies = wire.exchange(&questions, count).await?.into_iter();
         let mut next = || replies.next().unwrap_or_else(|| Err(UpstreamError::new(Kind::Io, "no reply")));
-        let info = match next().map_err(refused)? {
-            Value::BulkString(info) => String::from_utf8_lossy(&info).into_owned(),
-            _ => String::new(),
+        let engine = match known {
+            Some(known) => known.as_ref().clone().ok_or_else(|| {
+                UpstreamError::new(Kind::Connect, format!("{}: it is not known yet what it is", self.target.address))
+            })?,
+            None => match next().map_err(refused)? {
+                Value::BulkString(info) => Engine::from_info(&String::from_utf8_lossy(&info))?,
+                _ => Engine::from_info("")?,
+            },
         };
-        let engine = Engine::from_info(&info)?;
         let script =
             if engine.reads_script_flags() { &self.fitting.script_with_flags } else { &self.fitting.script_plain };
         let mut made = PoolConnection {
@@ -126,12 +133,12 @@ impl Manager {
             check(home, &next()?)?;
         }
         let is_new = self.knowledge.engine.load().as_ref().as_ref() != Some(&engine);
-        let asks = (is_new && !self.knowledge.asks_nothing()) || self.knowledge.is_to_be_asked();
+        let asks = (is_new && self.knowledge.own().is_none()) || self.knowledge.is_to_be_asked();
         made.load(true, asks).await?;
         if self.knowledge.connected() {
             self.metrics.reconnects[ConnectionKind::Pool].increment(1);
         }
-        if is_new {
+        if is_new && self.knowledge.own().is_none() {
             tracing::info!(%engine, upstream = %self.target.address, "the upstream is there");
             self.knowledge.engine.store(Arc::new(Some(engine)));
         }

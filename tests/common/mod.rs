@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod fault;
+pub mod judged;
 pub mod redis;
 pub mod resp;
 pub mod sidecar;

@@ -42,6 +42,21 @@ impl KeySpace {
         &self.prefix
     }
 
+    /// Is this namespace's prefix one that the sidecar or the upstream gives a meaning of its own? `inv1:` begins the keys of
+    /// every tenant's inventory (and `inv2:` may begin those of a later layout), `__redis__:` the channel of invalidations. No
+    /// tenant can be isolated there.
+    #[must_use]
+    pub fn is_reserved(namespace: &str) -> bool {
+        let layout = namespace.strip_prefix("inv").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+        layout || namespace == "__redis__"
+    }
+
+    /// Does [`Self::is_reserved`] say so of this one?
+    fn is_anothers(&self) -> bool {
+        let namespace = self.prefix.strip_suffix(b":").unwrap_or_default();
+        matches!(namespace.first(), Some(b'i' | b'_')) && std::str::from_utf8(namespace).is_ok_and(Self::is_reserved)
+    }
+
     /// The name as the upstream knows it.
     #[must_use]
     pub fn outside(&self, name: &[u8]) -> BytesMut {

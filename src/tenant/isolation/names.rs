@@ -17,6 +17,16 @@ const HEAD_END: &[u8] = b"__:";
 /// Where RESP2 clients are told of invalidations: each only of its own (CLIENT TRACKING … REDIRECT).
 const INVALIDATE: &[u8] = b"__redis__:invalidate";
 
+/// A pattern of a channel is compared with each message of everybody's, and one of a key with all of the tenant's keys: what
+/// takes long to compare slows all.
+const PATTERN_BYTES_MAX: usize = 1024;
+/// See above; each asterisk may have the engine go back and try again.
+const ASTERISKS_MAX: usize = 16;
+/// SCAN looks at so many keys in one go, whoever's they are, and nothing else runs meanwhile. It is a hint: more calls are the
+/// answer to a smaller one.
+const SCAN_COUNT_MAX: i64 = 10_000;
+const SCAN_COUNT_MAX_TEXT: &[u8] = b"10000";
+
 /// Where the prefix goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -63,6 +73,18 @@ pub fn pattern_place(pattern: &[u8]) -> Place {
     Place::At(0)
 }
 
+/// Is it one that is compared quickly?
+fn modest(pattern: Option<&[u8]>) -> Result<(), Refusal> {
+    let pattern = pattern.unwrap_or_default();
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(Refusal::NotAllowed("the pattern is too long"));
+    }
+    if pattern.iter().filter(|&&byte| byte == b'*').count() > ASTERISKS_MAX {
+        return Err(Refusal::NotAllowed("the pattern has too many asterisks"));
+    }
+    Ok(())
+}
+
 fn place_all(args: &Args<'_>, plan: &mut Plan, place: fn(&[u8]) -> Place) {
     for (at, name) in args.from(0).enumerate().skip(1) {
         if let Place::At(offset) = place(name) {
@@ -100,6 +122,7 @@ pub fn patterns(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(
     if args.len() < 2 && !may_be_none(args) {
         return Err(Refusal::Arity);
     }
+    args.from(1).try_for_each(|pattern| modest(Some(pattern)))?;
     place_all(args, plan, pattern_place);
     Ok(())
 }
@@ -133,7 +156,10 @@ pub fn publish(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<()
 pub fn channel_list(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
     match args.len() {
         2 => plan.prefix_then(b"*"),
-        3 => plan.name(2),
+        3 => {
+            modest(args.get(2))?;
+            plan.name(2);
+        }
         _ => return Err(Refusal::Arity),
     }
     plan.back(Back::Channels);
@@ -153,11 +179,12 @@ pub fn channel_counts(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Re
 /// `KEYS pattern`
 ///
 /// # Errors
-/// Not one pattern.
+/// Not one pattern, or one that takes long.
 pub fn keys(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
     if args.len() != 2 {
         return Err(Refusal::Arity);
     }
+    modest(args.get(1))?;
     plan.name(1);
     plan.back(Back::Keys);
     Ok(())
@@ -179,8 +206,13 @@ pub fn scan(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), R
             return Err(Refusal::Syntax);
         }
         if is_match {
+            modest(args.get(at + 1))?;
             plan.name(at + 1);
             matches = true;
+        }
+        let number = args.get(at + 1).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<i64>().ok());
+        if args.is(at, "COUNT") && number.is_some_and(|count| count > SCAN_COUNT_MAX) {
+            plan.instead(at + 1, SCAN_COUNT_MAX_TEXT);
         }
         at += 2;
     }

@@ -26,11 +26,19 @@ pub struct Plan {
     back: Option<Back>,
 }
 
-/// The prefix is put into this argument, before this byte of it.
+/// What becomes of one argument.
 #[derive(Debug, Clone, Copy)]
-pub struct Edit {
+struct Edit {
     arg: usize,
-    offset: usize,
+    change: Change,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    /// The prefix is put into it, before this byte.
+    Prefix(usize),
+    /// Another takes its place.
+    Instead(&'static [u8]),
 }
 
 /// An argument more, at the end.
@@ -54,7 +62,12 @@ impl Plan {
 
     /// The prefix goes into it, before that byte.
     pub fn inner(&mut self, arg: usize, offset: usize) {
-        self.edits.push(Edit { arg, offset });
+        self.edits.push(Edit { arg, change: Change::Prefix(offset) });
+    }
+
+    /// This takes its place.
+    pub fn instead(&mut self, arg: usize, word: &'static [u8]) {
+        self.edits.push(Edit { arg, change: Change::Instead(word) });
     }
 
     /// A word more at the end.
@@ -93,7 +106,7 @@ pub fn encode_keys(
     space: &KeySpace,
     keys: impl Iterator<Item = usize>,
 ) -> Result<(BytesMut, Vec<ArgRange>), Refusal> {
-    encode(args, space, keys.map(|arg| Edit { arg, offset: 0 }), &[])
+    encode(args, space, keys.map(|arg| Edit { arg, change: Change::Prefix(0) }), &[])
 }
 
 #[inline]
@@ -116,12 +129,16 @@ fn encode(
     let mut next = edits.next();
     for (index, arg) in args.from(0).enumerate() {
         match next {
-            Some(edit) if edit.arg == index => {
+            Some(Edit { arg: at, change: Change::Prefix(offset) }) if at == index => {
                 if arg.len() + prefix.len() > BULK_BYTES_MAX {
                     return Err(Refusal::TooLong);
                 }
-                let (before, behind) = arg.split_at(edit.offset.min(arg.len()));
+                let (before, behind) = arg.split_at(offset.min(arg.len()));
                 put(&mut frame, &mut ranges, before, prefix, behind);
+                next = edits.next();
+            }
+            Some(Edit { arg: at, change: Change::Instead(word) }) if at == index => {
+                put(&mut frame, &mut ranges, word, b"", b"");
                 next = edits.next();
             }
             _ => put(&mut frame, &mut ranges, arg, b"", b""),

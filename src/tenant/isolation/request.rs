@@ -60,6 +60,11 @@ pub enum Own {
 /// The judgement of one whole request outside of subscriptions, in or out of MULTI.
 #[must_use]
 pub fn judge(args: &Args<'_>, isolation: &Isolation<'_>) -> Verdict {
+    if isolation.space.is_anothers() {
+        return Verdict::Refused(
+            "-NOPERM this tenant's namespace is a reserved name: it cannot be isolated\r\n".to_owned(),
+        );
+    }
     let mut upper = [0; NAME_BYTES_MAX];
     let upper = args.get(0).and_then(|name| upper_case(name, &mut upper));
     let Some((upper, row)) = upper.and_then(|upper| Some((upper, find(upper)?))) else {

@@ -189,7 +189,11 @@ pub static ROWS: &[Row] = &[
     row("RPUSHX", KEY),
     row("SADD", KEY),
     no("SAVE", SERVER),
-    why("SCAN", Parsed(names::scan), "MATCH behind the tenant's prefix, which is given where there is none"),
+    why(
+        "SCAN",
+        Parsed(names::scan),
+        "MATCH behind the tenant's prefix, which is given where there is none; COUNT 10000 at most",
+    ),
     row("SCARD", KEY),
     why("SCRIPT", Container(sub::SCRIPT), SHARED_SCRIPTS),
     row("SDIFF", ALL),

@@ -28,6 +28,10 @@ fn options(args: &Args<'_>, first: usize, plan: &mut Plan) -> Result<(), Refusal
     if args.len() < first {
         return Err(Refusal::Arity);
     }
+    // What is no unit Redis refuses, but may take for an option where it looks for keys.
+    if !["m", "km", "ft", "mi"].iter().any(|unit| args.is(first - 1, unit)) {
+        return Err(Refusal::Redis("ERR unsupported unit provided. please use M, KM, FT, MI".into()));
+    }
     plan.name(1);
     let mut stores = false;
     let mut at = first;
@@ -36,6 +40,10 @@ fn options(args: &Args<'_>, first: usize, plan: &mut Plan) -> Result<(), Refusal
         if FLAGS.iter().any(|flag| args.is(at, flag)) {
             at += 1;
         } else if args.is(at, "COUNT") && followed {
+            // As with the unit.
+            if !args.get(at + 1).is_some_and(|count| count.iter().all(u8::is_ascii_digit)) {
+                return Err(Refusal::NotInteger);
+            }
             at += 2;
         } else if (args.is(at, "STORE") || args.is(at, "STOREDIST")) && followed {
             if stores {

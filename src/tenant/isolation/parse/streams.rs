@@ -31,10 +31,10 @@ fn options(args: &Args<'_>, least: usize, group: bool, plan: &mut Plan) -> Resul
         let left = args.len().saturating_sub(at + 1);
         at += match () {
             // The same order as in Redis: what follows an option is its value, whatever it is called.
-            () if (args.is(at, "BLOCK") || args.is(at, "COUNT")) && left >= 1 => 2,
+            () if (args.is(at, "BLOCK") || args.is(at, "COUNT")) && left >= 1 => number(args, at + 1)?,
             () if args.is(at, "STREAMS") && left >= 1 => break,
             () if group && args.is(at, "GROUP") && left >= 2 => 3,
-            () if group && args.is(at, "CLAIM") && left >= 1 => 2,
+            () if group && args.is(at, "CLAIM") && left >= 1 => number(args, at + 1)?,
             () if group && args.is(at, "NOACK") => 1,
             () => return Err(Refusal::Syntax),
         };
@@ -49,4 +49,12 @@ fn options(args: &Args<'_>, least: usize, group: bool, plan: &mut Plan) -> Resul
     plan.names(first..first + rest / 2);
     plan.back(Back::Streams);
     Ok(())
+}
+
+/// An option's number, and how many arguments both are. Redis's own search for keys takes a number that is called STREAMS for
+/// the end of the options; such a request it refuses when it is executed.
+fn number(args: &Args<'_>, at: usize) -> Result<usize, Refusal> {
+    let digits = args.get(at).map(|number| number.strip_prefix(b"-").unwrap_or(number)).unwrap_or_default();
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    if is_number { Ok(2) } else { Err(Refusal::NotInteger) }
 }

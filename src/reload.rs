@@ -1,0 +1,106 @@
+//! A changed configuration, taken under way: on SIGHUP, and when the file is another. All of it is taken or none.
+//!
+//! Owns when it is looked for and what is said of it. What may change is `config::diff`'s to say.
+
+use crate::app::Running;
+use crate::config::{Change, Config, ConfigError, diff};
+use crate::logging;
+use crate::metrics::Reload;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How often the file is looked at: a mounted ConfigMap changes once a minute at the most.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Reads the configuration anew, from where it came at the start.
+pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError>>;
+
+/// See the module.
+pub struct Reloader {
+    reread: Reread,
+    file: Option<PathBuf>,
+    /// What the file held when it was last read.
+    seen: Option<Vec<u8>>,
+    /// What it held at the last look, where that was something else: it may be half written still.
+    pending: Option<Vec<u8>>,
+    current: Config,
+    hangup: Signal,
+}
+
+impl Reloader {
+    /// `current` is what was read from `file`.
+    ///
+    /// # Errors
+    /// Where no signal can be waited for.
+    pub fn new(current: Config, file: Option<PathBuf>, reread: Reread) -> std::io::Result<Self> {
+        let seen = file.as_deref().and_then(contents);
+        Ok(Self { reread, file, seen, pending: None, current, hangup: signal(SignalKind::hangup())? })
+    }
+
+    /// Takes changes as they come, until it is dropped.
+    pub async fn run(&mut self, running: &Running) {
+        loop {
+            let asked = tokio::select! {
+                _ = self.hangup.recv() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            };
+            if asked || self.has_changed() {
+                self.seen = self.file.as_deref().and_then(contents);
+                self.pending = None;
+                self.take(running);
+            }
+        }
+    }
+
+    /// Another content, and the same at two looks: by contents and not by times, for a mounted file is a link that moves.
+    fn has_changed(&mut self) -> bool {
+        let now = self.file.as_deref().and_then(contents);
+        if now == self.seen || now.is_none() {
+            self.pending = None;
+            return false;
+        }
+        let settled = self.pending == now;
+        self.pending = now;
+        settled
+    }
+
+    fn take(&mut self, running: &Running) {
+        match self.try_take(running) {
+            Ok(changes) if changes.is_empty() => {
+                tracing::info!("the configuration was read again: nothing has changed");
+            }
+            Ok(changes) => {
+                let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                tracing::info!(changes = changes.join("; "), "the changed configuration is in force");
+            }
+            Err(faults) => {
+                running.metrics.config_reload[Reload::Failed].increment(1);
+                tracing::error!(faults, "the changed configuration is not taken; the one before stays in force");
+                return;
+            }
+        }
+        running.metrics.config_reload[Reload::Ok].increment(1);
+    }
+
+    fn try_take(&mut self, running: &Running) -> Result<Vec<Change>, String> {
+        let new = (self.reread)().map_err(|error| error.to_string())?;
+        let changes = diff(&self.current, &new);
+        let fixed: Vec<String> =
+            changes.iter().filter(|change| change.needs_restart).map(ToString::to_string).collect();
+        if !fixed.is_empty() {
+            return Err(fixed.join("; "));
+        }
+        // The one step that can fail comes first. A password file may be another though the configuration is not.
+        running.change_tenants(&new)?;
+        if new.log != self.current.log {
+            logging::set_level(&new.log);
+        }
+        self.current = new;
+        Ok(changes)
+    }
+}
+
+fn contents(path: &Path) -> Option<Vec<u8>> {
+    std::fs::read(path).ok()
+}
