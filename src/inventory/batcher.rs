@@ -7,12 +7,15 @@
 
 mod call;
 mod job;
+mod replies;
+mod runs;
 mod sending;
 mod transaction;
 
 pub use transaction::Queued;
 
-use self::job::{Job, Join, Owner, Tally};
+use self::job::{Job, Join, Owner};
+use self::replies::Replies;
 use super::id::Mint;
 use super::keys::{self, CellKeys};
 use super::marks::Marks;
@@ -368,12 +371,12 @@ impl Batcher {
 
     /// `joined`: it was part of a batch.
     fn finish(&self, job: Job, outcome: Outcome, joined: bool) {
-        let mut tally = Tally::default();
-        self.finish_counted(job, outcome, joined, &mut tally);
-        tally.record(&self.operations);
+        let mut replies = Replies::default();
+        self.finish_among(job, outcome, joined, &mut replies);
+        replies.finish(&self.operations);
     }
 
-    fn finish_counted(&self, job: Job, outcome: Outcome, joined: bool, tally: &mut Tally) {
+    fn finish_among(&self, job: Job, outcome: Outcome, joined: bool, replies: &mut Replies) {
         if joined && let Some(client) = &job.client {
             client.leave_batch();
         }
@@ -387,10 +390,10 @@ impl Batcher {
             _ => {}
         }
         if !matches!(job.owner, Owner::Internal(_)) {
-            tally.add(&self.operations, job.operation.operation, status, job.queued);
+            replies.tally.add(&self.operations, job.operation.operation, status, job.queued);
         }
         match job.owner {
-            Owner::Client(ticket, proto) => self.reply(ticket, proto, &outcome),
+            Owner::Client(ticket, proto) => replies.add(ticket, proto, &outcome),
             Owner::Internal(sender) => {
                 let _ = sender.send(outcome);
             }

@@ -1,7 +1,7 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
 use super::call::{Answer, Call};
-use super::{Batcher, Job, SETTLE_MAX, Tally};
+use super::{Batcher, Job, Replies, SETTLE_MAX};
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::id::{Token, token};
 use crate::inventory::operation::{Name, Work};
@@ -300,39 +300,33 @@ fn answer_call(
         batcher.operations.reservations_expired.increment(expired);
         batcher.sold_out.gave(call.cell);
     }
-    let (mut again, mut answers, mut tally) = (Vec::new(), Vec::new(), Tally::default());
+    let (mut again, mut replies) = (Vec::new(), Replies::in_buffer(batcher.scratch.take()));
     // The last refusal of a SKU says for which others it answers.
     let mut refused: Option<(Name, Insufficient)> = None;
     for (index, members) in call.members().enumerate() {
         let Some(result) = results.get(index) else {
-            for &member in members {
+            for member in members {
                 again.extend(slots[member].take().map(|job| (member, not_executed(job))));
             }
             continue;
         };
-        call.answers(index, slots, result, |position, answer| answers.push((position, answer)));
-        for (position, answer) in answers.drain(..) {
-            let Some(job) = slots[position].take() else { continue };
-            match answer {
-                Answer::NotExecuted => again.push((position, not_executed(job))),
-                // The upstream's clock went ahead of what its last answer told.
-                Answer::Outcome(Outcome::Stale) if !job.unknown => again.push((position, not_executed(job))),
-                Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
-                Answer::Outcome(outcome) => {
-                    if let (Outcome::Insufficient(now), Work::Reserve { sku, .. }) = (&outcome, &job.operation.work)
-                        && refused
-                            .as_ref()
-                            .is_none_or(|(known, was)| **known != **sku || was.available != now.available)
-                    {
-                        batcher.sold_out.learn(call.cell, sku, now, asked.0, asked.1);
-                        refused = Some((sku.clone(), *now));
-                    }
-                    batcher.finish_counted(job, outcome, true, &mut tally);
+        call.answers(index, slots, result, |position, job, answer| match answer {
+            Answer::NotExecuted => again.push((position, not_executed(job))),
+            // The upstream's clock went ahead of what its last answer told.
+            Answer::Outcome(Outcome::Stale) if !job.unknown => again.push((position, not_executed(job))),
+            Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
+            Answer::Outcome(outcome) => {
+                if let (Outcome::Insufficient(now), Work::Reserve { sku, .. }) = (&outcome, &job.operation.work)
+                    && refused.as_ref().is_none_or(|(known, was)| **known != **sku || was.available != now.available)
+                {
+                    batcher.sold_out.learn(call.cell, sku, now, asked.0, asked.1);
+                    refused = Some((sku.clone(), *now));
                 }
+                batcher.finish_among(job, outcome, true, &mut replies);
             }
-        }
+        });
     }
-    tally.record(&batcher.operations);
+    batcher.scratch.replace(replies.finish(&batcher.operations));
     again
 }
 
