@@ -36,10 +36,11 @@ impl Script {
     }
 
     /// One call of a namespace of its own; `letters` not empty: not the easy way.
-    fn call_words(&mut self, namespace: &str, letters: &str, operations: &[Vec<u8>]) -> Reply {
+    fn call_words(&mut self, namespace: &str, batch: (&str, &str), letters: &str, operations: &[Vec<u8>]) -> Reply {
         let mut args: Vec<Vec<u8>> = vec![b"EVALSHA".to_vec(), self.sha.clone().into(), b"9".to_vec()];
         args.extend(keys::cell_keys(namespace, 0).map(String::into_bytes));
-        args.extend(["60000", "60000", "1000", "batch", "1", letters].map(|word| word.as_bytes().to_vec()));
+        let (batch, attempt) = batch;
+        args.extend(["60000", "60000", "1000", batch, attempt, letters].map(|word| word.as_bytes().to_vec()));
         args.extend_from_slice(operations);
         self.conn.call_args(&args)
     }
@@ -144,6 +145,35 @@ fn records_are_forgotten_when_their_time_is_over_and_a_reused_id_is_not() {
 }
 
 #[test]
+fn a_lot_is_forgotten_with_its_logs_when_the_last_of_it_was_remembered_long_enough() {
+    let redis = Redis::start();
+    let mut script = Script::new(&redis);
+    script.results(100, "set", 1, "T t1 sku 100 ~ ~");
+    let words = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect::<Vec<_>>();
+    let (lot, made) = ("0000000000000000000", NOW.to_string());
+    let reserve = words(&[b"r", lot.as_bytes(), b"sku", b"1000", made.as_bytes(), &[0, 40, 0, 0, 0, 1]]);
+    script.call_words("t", ("a", "1"), "", &reserve);
+    let name = &keys::cell_keys("t", 0)[8];
+    // The last places of the second sixteen are sold; all others expire.
+    let list = [lot.as_bytes(), &[1], b"token000000", &[2, 0xc0, 0]].concat();
+    assert_eq!(script.call_words("t", ("b", "1"), "", &words(&[b"c", &list])).items()[2].items(), [Reply::Int(1)]);
+    redis.set_clock(CLOCK, NOW + 1000);
+    assert_eq!(script.results(100, "c", 1, "X x1 100")[0], Reply::Array(vec![Reply::Int(38), Reply::Int(0)]));
+    assert_eq!(script.stock("sku"), "98 0 2");
+    assert_eq!(script.conn.call_args(&["HLEN", name]), Reply::Int(4));
+    let id = |place: &str| format!("G {lot}{place}");
+    let state = |reply: Reply| reply.items().first().cloned();
+    redis.set_clock(CLOCK, NOW + 59_999);
+    assert_eq!(state(script.results(100, "d", 1, &id("00V"))[0].clone()), Some(Reply::bulk("c")));
+    redis.set_clock(CLOCK, NOW + 60_999);
+    assert_eq!(state(script.results(100, "e", 1, &id("00U"))[0].clone()), Some(Reply::bulk("x")));
+    redis.set_clock(CLOCK, NOW + 61_000);
+    assert_eq!(script.results(100, "f", 1, &id("00U"))[0], Reply::Int(0));
+    script.results(100, "g", 1, "X x2 100");
+    assert_eq!(script.conn.call_args(&["EXISTS", name]), Reply::Int(0));
+}
+
+#[test]
 fn a_key_of_another_type_fails_the_call_before_anything_is_written() {
     for wrong in 0..9 {
         let redis = Redis::start();
@@ -198,18 +228,24 @@ fn a_reaping_comes_to_every_sku_that_is_overdue_and_says_when_more_is_left() {
     }
 }
 
-/// Operations of lots as they come, in words of the script.
-fn lot_operations(dice: &mut Dice, lots: &mut Vec<(String, u16)>) -> Vec<Vec<u8>> {
-    let mut words: Vec<Vec<u8>> = Vec::new();
+/// A lot's id, and how many places it has.
+type Lot = (String, u16);
+
+/// Operations of lots as they come, in words of the script; and whether one of them was sent before.
+fn lot_operations(dice: &mut Dice, made: &mut Vec<Lot>) -> (Vec<Vec<u8>>, bool) {
+    let (mut words, mut sent_before): (Vec<Vec<u8>>, _) = (Vec::new(), false);
     for _ in 0..1 + dice.below(3) {
-        let known = dice.below(lots.len() as u64 + 1) as usize;
-        if dice.below(2) == 0 || known == lots.len() {
-            // Now and then a lot that is there already: a sending again.
-            let again = dice.below(8) == 0 && known < lots.len();
-            let lot = if again { lots[known].0.clone() } else { format!("{:019}", lots.len()) };
+        let known = dice.below(made.len() as u64 + 1) as usize;
+        if dice.below(2) == 0 || known == made.len() {
+            let again = dice.below(8) == 0 && known < made.len();
+            sent_before |= again;
+            let lot = if again { made[known].0.clone() } else { format!("{:019}", made.len()) };
             let (mut runs, mut places) = (Vec::new(), 0);
+            // Now and then more than one log is for.
+            let count_max = if dice.below(3) == 0 { 40 } else { 5 };
             for _ in 0..1 + dice.below(3) {
-                let (count, quantity) = (1 + dice.below(5) as u16, dice.below(4) as u32);
+                let count = 1 + dice.below(count_max) as u16;
+                let quantity = dice.below(if sent_before { 4 } else { 3 }) as u32 + u32::from(!sent_before);
                 runs.extend_from_slice(&count.to_be_bytes());
                 runs.extend_from_slice(&quantity.to_be_bytes());
                 places += count;
@@ -218,28 +254,37 @@ fn lot_operations(dice: &mut Dice, lots: &mut Vec<(String, u16)>) -> Vec<Vec<u8>
             words.extend([b"r".to_vec(), lot.clone().into(), sku.into(), ttl.to_string().into()]);
             words.extend([format!("{NOW}").into(), runs]);
             if !again {
-                lots.push((lot, places));
+                made.push((lot, places));
             }
         } else {
-            let (lot, places) = &lots[known];
             let commit = dice.below(2) == 0;
-            let mut asked: Vec<u16> =
-                (0..1 + dice.below(6)).map(|_| dice.below(u64::from(*places) + 2) as u16).collect();
-            if dice.below(4) > 0 {
-                asked.sort_unstable();
-                asked.dedup();
-            }
             let mut list = Vec::new();
-            for place in asked {
-                list.extend_from_slice(&place.to_be_bytes());
-                if commit {
-                    list.extend_from_slice(format!("token{:06}", dice.below(1_000_000)).as_bytes());
-                }
+            for _ in 0..1 + dice.below(3) {
+                list_some(dice, made, commit, &mut list);
             }
-            words.extend([if commit { b"c".to_vec() } else { b"b".to_vec() }, lot.clone().into(), list]);
+            words.extend([if commit { b"c".to_vec() } else { b"b".to_vec() }, list]);
         }
     }
-    words
+    (words, sent_before)
+}
+
+/// Names some reservations of which the ends are in one log, or all.
+fn list_some(dice: &mut Dice, made: &[Lot], commit: bool, list: &mut Vec<u8>) {
+    let (lot, places) = &made[dice.below(made.len() as u64) as usize];
+    let index = dice.below(u64::from(places.div_ceil(16))) as u8;
+    let in_lot = (places - u16::from(index) * 16).min(16) as u8;
+    let mask: u16 = match dice.below(3) {
+        0 => (1u32 << in_lot).wrapping_sub(1) as u16,
+        1 => 1 << dice.below(u64::from(in_lot)),
+        _ => (0..1 + dice.below(6)).fold(0, |mask, _| mask | 1 << dice.below(u64::from(in_lot + 2).min(16))),
+    };
+    list.extend_from_slice(lot.as_bytes());
+    list.push(index);
+    if commit {
+        list.extend_from_slice(format!("token{:06}", dice.below(1_000_000)).as_bytes());
+    }
+    list.push(mask.count_ones() as u8);
+    list.extend_from_slice(&mask.to_be_bytes());
 }
 
 #[test]
@@ -247,24 +292,28 @@ fn the_easy_way_does_and_says_what_the_long_way_does() {
     let redis = Redis::start();
     let mut script = Script::new(&redis);
     let mut easy = 0;
-    for seed in 0..100 {
+    for seed in 0..300 {
         let mut dice = Dice::new(seed);
         let (mut lots, mut now) = (Vec::new(), NOW);
+        let stock = if seed % 2 == 0 { "40" } else { "400" };
         let ways = ["easy", "long"].map(|way| format!("{way}{seed}"));
         redis.set_clock(CLOCK, now);
         for way in &ways {
             for sku in ["sku0", "sku1"] {
-                script.call_words(way, "T", &["T", "t1", sku, "40", "", ""].map(|word| word.as_bytes().to_vec()));
+                let set = ["T", "t1", sku, stock, "", ""].map(|word| word.as_bytes().to_vec());
+                script.call_words(way, ("set", "1"), "T", &set);
             }
         }
         for step in 0..30 {
-            let operations = lot_operations(&mut dice, &mut lots);
+            let (operations, sent_before) = lot_operations(&mut dice, &mut lots);
+            let (batch, attempt) = (step.to_string(), if sent_before { "2" } else { "1" });
             now += dice.below(6) as i64;
             redis.set_clock(CLOCK, now);
             let before = script.commands_called();
-            let short = script.call_words(&ways[0], "", &operations);
+            let short = script.call_words(&ways[0], (&batch, attempt), "", &operations);
             easy += u32::from(script.commands_called() - before < 12);
-            let long = script.call_words(&ways[1], "G", &operations);
+            let long = script.call_words(&ways[1], (&batch, attempt), "G", &operations);
+            assert_eq!(short.error_word(), "", "seed {seed}, step {step}: {operations:?}");
             assert_eq!(short, long, "seed {seed}, step {step}: {operations:?}");
             for part in 0..9 {
                 let stored = ways.clone().map(|way| script.stored(&way, part));

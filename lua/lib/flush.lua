@@ -32,6 +32,10 @@ local function flush()
     list[n + 1], list[n + 2] = id, lot_encode(lots[id])
     n = n + 2
   end
+  for name in pairs(logs_changed) do
+    list[n + 1], list[n + 2] = name, logs[name]
+    n = n + 2
+  end
   write('HSET', KEY_LOTS, list, n)
   if flush_records then flush_records() end
   if next(ops_new) then

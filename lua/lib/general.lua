@@ -22,7 +22,7 @@ local STOP = {}                     -- an operation that could not decide within
 -- Each ops/*.lua adds OPERATIONS[letter] = {
 --   arity   how many arguments follow the letter (for `many`: those before the count)
 --   many    true where a count and that many SKUs follow them
---   id, sku, op, lot   which of the arguments is a reservation id, a SKU, a key of `ops`, a lot: read together before the
---           first decision
+--   id, sku, op   which of the arguments is a reservation id, a SKU, a key of `ops`: read together before the first decision
+--   lots    function(first, read): calls read(name) for its lots and logs, which are read with them
 --   run     function(first): ARGV[first] is the first argument; returns the result or STOP }
 local OPERATIONS = {}

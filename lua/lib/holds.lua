@@ -38,7 +38,11 @@ local function lots_read(ids, n)
     local bytes = call('HMGET', KEY_LOTS, unpack(ids, from, to))
     for i = from, to do
       local id = ids[i]
-      if lots[id] == nil then lots[id] = lot_decode(bytes[i - from + 1]) end
+      if #id > LOT_ID then
+        logs[id] = logs[id] or bytes[i - from + 1] or ''
+      elseif lots[id] == nil then
+        lots[id] = lot_decode(bytes[i - from + 1])
+      end
     end
     if from == 1 then first = bytes[1] end
   end
@@ -63,7 +67,7 @@ local function define_records()
 
   lot_own_id = function(lot_id, place)
     local function digit(value) return sub(DIGITS, value + 1, value + 1) end
-    return lot_id .. digit(math.floor(place / 3844)) .. digit(math.floor(place / 62) % 62) .. digit(place % 62)
+    return lot_id .. digit(floor(place / 3844)) .. digit(math.floor(place / 62) % 62) .. digit(place % 62)
   end
 
   local function hold_decode(bytes)
@@ -82,7 +86,7 @@ local function define_records()
   -- From here on the reservation holds no stock.
   hold_end = function(id, h, state)
     if h.lot then
-      entry_end(h.lot_id, h.lot, h.place, h.entry, state, h.commit_token)
+      entry_end(h.lot_id, h.lot, h.place, state, h.commit_token)
       return
     end
     open_unset('h', id, h.sku, h.expires)
@@ -117,13 +121,13 @@ local function define_records()
   local function hold_in_lot(id)
     local lot_id, place = lot_place(id)
     local lot = lot_id and lot_of(lot_id)
-    local entry = lot and entry_of(lot, place)
-    local state = entry and sub(entry, 1, 1)
-    if not entry or state == '-' or state == 'm' then return nil end
-    if state ~= 'o' and entry_forgotten(entry) then return false end
-    return { lot = lot, lot_id = lot_id, place = place, entry = entry, state = state, sku = lot.sku,
-      quantity = entry_quantity(entry), made = lot.made, expires = lot.expires, forget = 0, token = '-',
-      commit_token = sub(entry, 12), reference = '' }
+    if not lot then return nil end
+    local state, ended, token = entry_of(lot_id, lot, place)
+    if not state or state == '-' or state == 'm' then return nil end
+    if state ~= 'o' and ended + remember_ms <= now then return false end
+    return { lot = lot, lot_id = lot_id, place = place, state = state, sku = lot.sku,
+      quantity = entry_quantity(lot, place), made = lot.made, expires = lot.expires, forget = 0, token = '-',
+      commit_token = token, reference = '' }
   end
 
   -- The reservation as it is now, or false: not known, or remembered long enough.
@@ -139,19 +143,11 @@ local function define_records()
     return h
   end
 
-  -- It gets a record of its own, for a lot has no room for what comes.
+  -- An open one gets a record of its own, for a lot has no room for what comes.
   hold_move = function(id, h)
     if not h.lot then return h end
-    local lot = h.lot
-    entry_set(h.lot_id, lot, h.place, 'm' .. sub(h.entry, 2, 5) .. now_packed .. NO_TOKEN)
-    if h.state == 'o' then
-      lot.open = lot.open - 1
-      if lot.open == 0 then
-        open_unset('l', h.lot_id, lot.sku, lot.expires)
-        -- The lot says where the reservation is for as long as that may be asked for.
-        ended_set('l' .. h.lot_id, now + remember_ms)
-      end
-    end
+    -- The lot says where the reservation is for as long as that may be asked for.
+    entry_end(h.lot_id, h.lot, h.place, 'm', NO_TOKEN)
     h.lot, h.commit_token = nil, '-'
     holds[id] = h
     holds_changed[id] = true

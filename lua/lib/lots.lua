@@ -1,23 +1,25 @@
--- Reservations whose ids the sidecar minted, as one call made them together: a lot is of one SKU and one expiry, and a
--- reservation's id is its lot's and its place there. So a batch costs the upstream little more than one reservation.
---
--- A lot is made(6) expires(6) entries(2) open entries(2) length of the SKU(2) SKU entries…, numbers with their high byte first,
--- times in unix ms. An entry is state(1) quantity(4) ended(6) token of the commit(11). States: o open, c committed,
--- r rolled back, x expired, m moved (its record is in `holds`), - nothing was reserved. An entry that ended is forgotten
--- `remember` later, the lot when all its entries are.
+-- Reservations whose ids the sidecar minted, in lots (lib/format.lua): so a batch costs the upstream little more than one.
 local lots = {}            -- id -> lot, or false
 local lots_made = {}       -- id -> the bytes of a lot that this call makes
 local lots_changed = {}    -- id -> true
-local lots_forgotten = {}  -- ids, and names of batches
-local LOT_ID, ENTRY = 19, 22
-local now_packed = pack_number('>I6', now)
-local OPEN = byte('o')
+local lots_forgotten = {}  -- ids of lots and logs, and names of batches
+local logs, logs_changed = {}, {} -- lot .. which sixteen -> the log ('' where there is none), true
+local LOT_ID, LOG_ENTRY = 19, 20
 
 local function lot_decode(bytes)
   if not bytes then return false end
-  local made, expires, n, open, length, at = unpack_number('>I6I6I2I2I2', bytes)
-  return { bytes = bytes, made = made, expires = expires, n = n, open = open, sku = sub(bytes, at, at + length - 1),
-    base = at + length - ENTRY, changed = {}, places = {} }
+  local made, expires, places, open, length, from = unpack_number(LOT_HEAD, bytes)
+  local masks, last = {}, floor((places - 1) / LOG_PLACES)
+  for index = 0, last do masks[index], from = unpack_number('>I2', bytes, from) end
+  return { made = made, expires = expires, n = places, last = last, open = open, masks = masks,
+    sku = sub(bytes, from, from + length - 1), quantities = sub(bytes, from + length) }
+end
+
+local function lot_encode(lot)
+  local packed = {}
+  for index = 0, lot.last do packed[index + 1] = pack_number('>I2', lot.masks[index]) end
+  return pack_number(LOT_HEAD, lot.made, lot.expires, lot.n, lot.open, #lot.sku) .. table.concat(packed) .. lot.sku
+    .. lot.quantities
 end
 
 local function lot_of(id)
@@ -29,74 +31,80 @@ local function lot_of(id)
   return lot
 end
 
--- The entry's bytes, or false where the lot has none of that place.
-local function entry_of(lot, place)
-  local changed = lot.changed[place]
-  if changed then return changed end
-  if place < 1 or place > lot.n then return false end
-  local at = lot.base + place * ENTRY
-  return sub(lot.bytes, at, at + ENTRY - 1)
-end
-
-local quantities = {}
-local function entry_quantity(entry)
-  local text = sub(entry, 2, 5)
-  local quantity = quantities[text]
-  if not quantity then
-    quantity = unpack_number('>I4', text)
-    quantities[text] = quantity
+local function log_of(name)
+  local log = logs[name]
+  if not log then
+    log = call('HGET', KEY_LOTS, name) or ''
+    logs[name] = log
   end
-  return quantity
+  return log
 end
 
-local function entry_set(id, lot, place, entry)
-  if not lot.changed[place] then lot.places[#lot.places + 1] = place end
-  lot.changed[place] = entry
-  lots_changed[id] = true
+-- The state of a place, and of an ended one when it ended and the token; nil where the lot has none of that place.
+local function entry_of(id, lot, place)
+  if place < 1 or place > lot.n then return nil end
+  local index = floor((place - 1) / LOG_PLACES)
+  local flag = 2 ^ (place - 1 - index * LOG_PLACES)
+  if band(lot.masks[index], flag) ~= 0 then return 'o', 0, NO_TOKEN end
+  local log = log_of(id .. char(index))
+  for at = 1, #log, LOG_ENTRY do
+    local state, ended, token, mask = unpack_number('>c1I6c11I2', log, at)
+    if band(mask, flag) ~= 0 then return state, ended, token end
+  end
+  return '-', 0, NO_TOKEN
 end
 
--- An open entry holds stock no more; what becomes of its stock is the caller's.
-local function entry_end(id, lot, place, entry, state, token)
-  entry_set(id, lot, place, state .. sub(entry, 2, 5) .. now_packed .. token)
-  stock_changed[lot.sku] = true
-  lot.open = lot.open - 1
+local function entry_quantity(lot, place)
+  if #lot.quantities == 4 then place = 1 end
+  return (unpack_number('>I4', lot.quantities, 4 * place - 3))
+end
+
+-- Open entries of one sixteen hold stock no more; what becomes of their stock is the caller's.
+local function entries_end(id, lot, index, mask, count, state, token)
+  local name = id .. char(index)
+  logs[name] = log_of(name) .. state .. now_packed .. token .. pack_number('>I2', mask)
+  logs_changed[name], lots_changed[id], stock_changed[lot.sku] = true, true, true
+  lot.masks[index], lot.open = lot.masks[index] - mask, lot.open - count
   if lot.open == 0 then
     open_unset('l', id, lot.sku, lot.expires)
     ended_set('l' .. id, now + remember_ms)
   end
 end
 
-local function entry_give_back(id, lot, place, entry, state)
-  local s, quantity = stock_of(lot.sku), entry_quantity(entry)
-  s.available, s.reserved = s.available + quantity, s.reserved - quantity
-  entry_end(id, lot, place, entry, state, NO_TOKEN)
+local function entry_end(id, lot, place, state, token)
+  local index = floor((place - 1) / LOG_PLACES)
+  entries_end(id, lot, index, 2 ^ (place - 1 - index * LOG_PLACES), 1, state, token)
 end
 
-local function entry_expire(id, lot, place, entry)
-  entry_give_back(id, lot, place, entry, 'x')
-  expired_count = expired_count + 1
-end
-
--- Remembered long enough.
-local function entry_forgotten(entry) return unpack_number('>I6', entry, 6) + remember_ms <= now end
-
--- The lot with its changes.
-local function lot_encode(lot)
-  local places, changed, bytes, base = lot.places, lot.changed, lot.bytes, lot.base
-  table.sort(places)
-  local parts, n, from =
-    { pack_number('>I6I6I2I2I2', lot.made, lot.expires, lot.n, lot.open, #lot.sku), lot.sku }, 2, base + ENTRY
-  for i = 1, #places do
-    local place = places[i]
-    local at = base + place * ENTRY
-    if at > from then
-      n = n + 1
-      parts[n] = sub(bytes, from, at - 1)
+-- Ends those of these places that are open. Returns their quantity, and which places they were.
+local function entries_end_open(id, lot, index, mask, limit, state, token)
+  local taken, count, quantity = 0, 0, 0
+  mask = band(mask, lot.masks[index])
+  for place = 1, LOG_PLACES do
+    if mask == 0 or count >= limit then break end
+    local flag = 2 ^ (place - 1)
+    if band(mask, flag) ~= 0 then
+      mask, taken, count = mask - flag, taken + flag, count + 1
+      quantity = quantity + entry_quantity(lot, index * LOG_PLACES + place)
     end
-    n = n + 1
-    parts[n] = changed[place]
-    from = at + ENTRY
   end
-  parts[n + 1] = sub(bytes, from)
-  return table.concat(parts)
+  if count > 0 then entries_end(id, lot, index, taken, count, state, token) end
+  return quantity, taken, count
+end
+
+local function stock_give_back(sku, quantity)
+  local s = stock_of(sku)
+  s.available, s.reserved = s.available + quantity, s.reserved - quantity
+end
+
+-- Takes back what is open of an overdue lot, `limit` reservations at most. Returns how many they were.
+local function lot_expire(id, lot, limit)
+  local taken = 0
+  for index = 0, lot.last do
+    local quantity, _, count = entries_end_open(id, lot, index, 65535, limit - taken, 'x', NO_TOKEN)
+    stock_give_back(lot.sku, quantity)
+    taken = taken + count
+  end
+  expired_count = expired_count + taken
+  return taken
 end

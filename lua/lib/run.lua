@@ -6,9 +6,11 @@ do
   local ids_n, skus_n, keys_n, lots_n = 0, 0, 0, 1
   while at <= ARGV_n do
     local spec = OPERATIONS[ARGV[at]]
-    if spec.lot then
-      lots_n = lots_n + 1
-      lot_ids[lots_n] = ARGV[at + spec.lot]
+    if spec.lots then
+      spec.lots(at + 1, function(id)
+        lots_n = lots_n + 1
+        lot_ids[lots_n] = id
+      end)
     end
     if spec.id then
       ids_n = ids_n + 1

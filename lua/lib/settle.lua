@@ -37,14 +37,9 @@ local function define_settling()
           local lot = sub(member, at, at) == 'l' and lot_of(id)
           local h = not lot and hold_record(id)
           if lot then
-            for place = 1, lot.n do
-              local entry = entry_of(lot, place)
-              if byte(entry) == OPEN then
-                if taken >= limit or settle_left <= 0 then return false, taken end
-                entry_expire(id, lot, place, entry)
-                taken, settle_left = taken + 1, settle_left - 1
-              end
-            end
+            local took = lot_expire(id, lot, math.min(limit - taken, settle_left))
+            taken, settle_left = taken + took, settle_left - took
+            if lot.open > 0 then return false, taken end
             open_removed[member] = true
           elseif h and h.state == 'o' and h.expires <= now then
             if taken >= limit or settle_left <= 0 then return false, taken end

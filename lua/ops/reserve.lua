@@ -30,7 +30,14 @@ end }
 --   { reserved, refused, available, retry_ms or -1 …}: so many places were reserved, the next so many refused while so much
 --   was available; those behind the last are reserved. available 'again': an earlier sending did not reserve these, nor did
 --   this one, and they are to be asked anew
-OPERATIONS.r = { arity = 5, lot = 1, sku = 2, run = function(first)
+OPERATIONS.r = { arity = 5, sku = 2, lots = function(first, read)
+  local places, runs = 0, ARGV[first + 4]
+  for at = 1, #runs, 6 do places = places + unpack_number('>I2', runs, at) end
+  read(ARGV[first])
+  if attempt > 1 then
+    for index = 0, floor((places - 1) / LOG_PLACES) do read(ARGV[first] .. char(index)) end
+  end
+end, run = function(first)
   local id, sku, runs = ARGV[first], ARGV[first + 1], ARGV[first + 4]
   -- An id past its memory is an old sending that was held up on its way: its record may be forgotten already.
   if ARGV[first + 3] + remember_ms <= now then return { 'STALE' } end
@@ -41,8 +48,8 @@ OPERATIONS.r = { arity = 5, lot = 1, sku = 2, run = function(first)
       local count, quantity = unpack_number('>I2I4', runs, at)
       for _ = 1, count do
         place = place + 1
-        local entry = quantity > 0 and entry_of(lot, place)
-        local there = quantity == 0 or (entry and sub(entry, 1, 1) ~= '-')
+        local state = quantity > 0 and entry_of(id, lot, place)
+        local there = quantity == 0 or (state and state ~= '-')
         local n = #result
         if there and (n == 0 or result[n - 2] > 0) then
           result[n + 1], result[n + 2], result[n + 3], result[n + 4] = 1, 0, 'again', -1
@@ -59,11 +66,12 @@ OPERATIONS.r = { arity = 5, lot = 1, sku = 2, run = function(first)
   end
   local s = stock_of(sku)
   if not s then return { 'UNKNOWNSKU' } end
-  local available, expires, entries, result = s.available, now + ARGV[first + 2], {}, {}
+  local available, expires, quantities, masks, result = s.available, now + ARGV[first + 2], {}, {}, {}
   local result_n, places, taken, open, accepted = 0, 0, 0, 0, 0
   for at = 1, #runs, 6 do
     local count, quantity = unpack_number('>I2I4', runs, at)
-    local text, fit = sub(runs, at + 2, at + 5), count
+    local fit = count
+    quantities[#quantities + 1] = rep(sub(runs, at + 2, at + 5), count)
     if quantity > 0 and available < count * quantity then
       if not settled[sku] then
         define_settling()
@@ -71,16 +79,17 @@ OPERATIONS.r = { arity = 5, lot = 1, sku = 2, run = function(first)
         if not settle(sku, NUMBER_MAX) then return STOP end
         available = available + s.available - before
       end
-      fit = math.max(0, math.min(count, math.floor(available / quantity)))
+      fit = math.max(0, math.min(count, floor(available / quantity)))
     end
     if fit > 0 then
-      entries[#entries + 1] = string.rep((quantity > 0 and 'o' or '-') .. text .. '\0\0\0\0\0\0' .. NO_TOKEN, fit)
       available, taken = available - fit * quantity, taken + fit * quantity
-      if quantity > 0 then open = open + fit end
+      if quantity > 0 then
+        open = open + fit
+        mask_add(masks, places, fit)
+      end
       accepted = accepted + fit
     end
     if fit < count then
-      entries[#entries + 1] = string.rep('-' .. text .. '\0\0\0\0\0\0' .. NO_TOKEN, count - fit)
       local soon = soonest(sku)
       if open > 0 and (not soon or expires < soon) then soon = expires end
       local retry = soon and soon - now or -1
@@ -97,7 +106,7 @@ OPERATIONS.r = { arity = 5, lot = 1, sku = 2, run = function(first)
   if open > 0 then
     s.available, s.reserved = s.available - taken, s.reserved + taken
     stock_changed[sku] = true
-    lots_made[id] = pack_number('>I6I6I2I2I2', now, expires, places, open, #sku) .. sku .. table.concat(entries)
+    lots_made[id] = lot_new(expires, sku, table.concat(quantities), places, open, masks)
     lots[id] = nil
     open_set('l', id, sku, expires)
   end

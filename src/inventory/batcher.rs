@@ -8,6 +8,8 @@
 mod call;
 mod job;
 mod queue;
+mod replies;
+mod runs;
 mod sending;
 mod space;
 mod submit;
@@ -16,8 +18,9 @@ mod transaction;
 pub use space::{Acknowledge, Inventory, Namespaces, Space, SpaceBounds, SpaceSettings};
 pub use transaction::Queued;
 
-use self::job::{Job, Owner, Tally};
+use self::job::{Job, Owner};
 use self::queue::State;
+use self::replies::Replies;
 use super::id::Mint;
 use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
@@ -188,13 +191,13 @@ impl Batcher {
 
     /// `joined`: it was part of a batch.
     fn finish(&self, job: Job, outcome: Outcome, joined: bool) {
-        let mut tally = Tally::default();
         let space = Rc::clone(&job.space);
-        self.finish_counted(job, outcome, joined, &mut tally);
-        tally.record(&space);
+        let mut replies = Replies::default();
+        self.finish_among(job, outcome, joined, &mut replies);
+        replies.finish(&space);
     }
 
-    fn finish_counted(&self, job: Job, outcome: Outcome, joined: bool, tally: &mut Tally) {
+    fn finish_among(&self, job: Job, outcome: Outcome, joined: bool, replies: &mut Replies) {
         if joined && let Some(client) = &job.client {
             client.leave_batch();
         }
@@ -208,10 +211,10 @@ impl Batcher {
             _ => {}
         }
         if !matches!(job.owner, Owner::Internal(_)) {
-            tally.add(&job.space, job.operation.operation, status, job.queued);
+            replies.tally.add(&job.space, job.operation.operation, status, job.queued);
         }
         match job.owner {
-            Owner::Client(ticket, proto) => self.reply(ticket, proto, &outcome),
+            Owner::Client(ticket, proto) => replies.add(ticket, proto, &outcome),
             Owner::Internal(sender) => {
                 let _ = sender.send(outcome);
             }

@@ -13,11 +13,16 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 const TIME_DIGITS: usize = 8;
 /// 62^11 > 2^64.
 const RANDOM_DIGITS: usize = 11;
-/// As lua/lib/lots.lua has it.
+/// As lua/lib/format.lua has it.
 const LOT_DIGITS: usize = TIME_DIGITS + RANDOM_DIGITS;
 const PLACE_DIGITS: usize = 3;
 
-/// Names a lot: reservations that one script call makes together (lua/lib/lots.lua).
+/// Places of a lot whose ends are stored together (lua/lib/format.lua).
+const LOG_PLACES: u16 = 16;
+/// Places of a lot, for its logs are counted by one byte.
+const PLACE_MAX: u64 = 256 * LOG_PLACES as u64;
+
+/// Names a lot: reservations that one script call makes together (lua/lib/format.lua).
 pub type LotId = [u8; LOT_DIGITS];
 /// Tells an operation sent again from another one like it: chance alone.
 pub type Token = [u8; RANDOM_DIGITS];
@@ -39,8 +44,15 @@ impl Minted {
         if place.len() != PLACE_DIGITS || !lot.iter().all(u8::is_ascii_alphanumeric) {
             return None;
         }
-        let place = u16::try_from(number(place)?).ok().filter(|&place| place > 0)?;
+        let place = u16::try_from(number(place)?).ok().filter(|&place| place > 0 && u64::from(place) <= PLACE_MAX)?;
         Some(Self { lot: lot.try_into().ok()?, place })
+    }
+
+    /// Which of its lot's logs it is in, from 0, and its place there, from 1.
+    #[must_use]
+    pub fn in_log(&self) -> (u8, u16) {
+        let before = self.place.saturating_sub(1);
+        ((before / LOG_PLACES) as u8, before % LOG_PLACES + 1)
     }
 
     /// The id within its cell.
@@ -178,13 +190,17 @@ mod tests {
     #[test]
     fn a_minted_id_reads_as_it_was_written() {
         let lot = Mint::default().lot();
-        for place in [1, 61, 62, 3843, 3844, u16::MAX] {
+        for place in [1, 61, 62, 3843, 3844, 4096] {
             let minted = Minted { lot, place };
             assert_eq!(Minted::parse(&minted.text()), Some(minted));
         }
-        for other in
-            ["0123456789012345678000", "0123456789012345678zzz", "012345678901234567890", "0123456789-12345678001"]
-        {
+        for other in [
+            "0123456789012345678000",
+            "0123456789012345678145",
+            "0123456789012345678zzz",
+            "012345678901234567890",
+            "0123456789-12345678001",
+        ] {
             assert_eq!(Minted::parse(other.as_bytes()), None, "{other}");
         }
     }

@@ -144,8 +144,8 @@ pub enum Work {
         /// The id, from the first sending on.
         minted: Option<Minted>,
     },
-    /// Commit, without a reference, what may have been reserved under a minted id.
-    Commit(Minted, Token),
+    /// Commit, without a reference, what may have been reserved under a minted id; the token from the first sending on.
+    Commit(Minted, Option<Token>),
     /// Roll it back.
     RollBack(Minted),
     /// Any other operation.

@@ -5,6 +5,7 @@ const SHEBANG: &str = "#!lua\n";
 
 const HEAD: &str = include_str!("../../lua/lib/input.lua");
 const CLOCK: &str = include_str!("../../lua/lib/clock.lua");
+const FORMAT: &str = include_str!("../../lua/lib/format.lua");
 const EASY: &str = include_str!("../../lua/lib/easy.lua");
 const LIBRARY: &str = concat!(
     include_str!("../../lua/lib/general.lua"),
@@ -13,6 +14,7 @@ const LIBRARY: &str = concat!(
     include_str!("../../lua/lib/open.lua"),
     include_str!("../../lua/lib/lots.lua"),
     include_str!("../../lua/lib/holds.lua"),
+    include_str!("../../lua/lib/listed.lua"),
     include_str!("../../lua/lib/settle.lua"),
     include_str!("../../lua/lib/ops.lua"),
     include_str!("../../lua/lib/protected.lua"),
@@ -57,7 +59,7 @@ pub fn source(flags: bool, test_clock_key: Option<&str>) -> String {
         let condition = if always { "true".to_owned() } else { named.join(" or ") };
         operations.push_str(&format!("if {condition} then\n{file}end\n"));
     }
-    format!("{shebang}{HEAD}{clock}{EASY}{LIBRARY}{operations}{RUN}")
+    format!("{shebang}{HEAD}{clock}{FORMAT}{EASY}{LIBRARY}{operations}{RUN}")
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use std::task::Waker;
 /// An output buffer that grew past this is given back to the allocator once it is empty.
 const KEEP_CAPACITY_BYTES: usize = 64 * 1024;
 
+/// Whoever owed the reply is gone.
+const LOST: &[u8] = b"-UNCERTAIN the sidecar gave up this request; what became of it is not known\r\n";
+
 enum Slot {
     /// Nothing of the reply is here yet, or the part that came while others were ahead.
     Waiting(Option<BytesMut>),
@@ -354,8 +357,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.answered {
-            let lost: &[u8] = b"-UNCERTAIN the sidecar gave up this request; what became of it is not known\r\n";
-            self.queue.complete(self.number, if self.muted { b"" } else { lost });
+            self.queue.complete(self.number, if self.muted { b"" } else { LOST });
         }
     }
 }
@@ -411,6 +413,11 @@ mod tests {
         run.complete(b"6");
         Run::begin(muted).complete(b"7");
         assert_eq!((taken(&queue), queue.waiting(), queue.queued()), (b"456".to_vec(), 0, 0));
+        // One that is dropped owes each of its requests an answer.
+        let mut run = Run::begin(queue.ticket());
+        run.take(queue.ticket());
+        drop(run);
+        assert_eq!((taken(&queue), queue.waiting(), queue.queued()), (LOST.repeat(2), 0, 0));
     }
 
     #[test]

@@ -1,36 +1,53 @@
 //! One call of the script: which operations travel together, where that is the same to every client, in what words, and
 //! what the answer says of each.
 
+use super::runs::{Run, RunList, Runs};
 use super::{Job, Space};
-use crate::inventory::id::{LotId, Mint, Minted, minted_ms};
-use crate::inventory::operation::{Work, int, refused, text};
+use crate::inventory::id::{LotId, Mint, Minted, Token, minted_ms, token as new_token};
+use crate::inventory::operation::{Work, int, refused};
 use crate::inventory::reply::{Insufficient, Outcome, Refusal};
 use crate::metrics::Status;
 use crate::resp::write::RequestWriter;
 use bb8_redis::redis::Value;
 use std::rc::Rc;
 
-/// Reservations of one lot: more make a reservation cheaper, fewer a commit that comes alone, which reads and writes the lot.
-/// Redis's time, us, of a batch of 128: reserved in lots of 8, 16, 32, 128: 0.77 0.38 0.28 0.18; committed one of each lot:
-/// 3.9 3.7 4.8 14.
-const LOT_MAX: usize = 16;
-
 /// Operations that the script is told of together.
 struct Group {
     /// Of those that can be told together the same.
     hash: u64,
     kind: Kind,
-    /// Positions in the batch.
-    members: Vec<usize>,
+    members: Vec<Member>,
+    /// Of commits and rollbacks, log by log.
+    listed: Vec<Listed>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Reservations; whether their lot was minted for this sending.
     Reserve(LotId, bool),
-    Commit(LotId),
-    RollBack(LotId),
+    Commit,
+    RollBack,
     Alone,
+}
+
+/// An operation of a group.
+#[derive(Clone, Copy)]
+struct Member {
+    /// In the batch.
+    position: u32,
+    /// Which of the group's logs, and the place there.
+    order: (u16, u16),
+}
+
+/// Reservations that a group ends and that are in one log of their lot.
+struct Listed {
+    lot: LotId,
+    index: u8,
+    /// The places, a bit each: none twice, so that a second commit of a reservation is told with another token.
+    places: u16,
+    /// Of the commits; and whether it was minted for this sending.
+    token: Token,
+    new: bool,
 }
 
 /// The operations of one cell, in groups.
@@ -51,7 +68,7 @@ pub(super) enum Answer {
 
 impl Call {
     /// The operations of a batch, one call for each of their cells. `number` names this sending of it; reservations get their
-    /// ids here, so that they may be sent again.
+    /// ids here and commits their tokens, so that they may be sent again.
     pub(super) fn of(jobs: &mut [Job], number: u64, mint: &Mint) -> Vec<Self> {
         let mut calls: Vec<Self> = Vec::with_capacity(1);
         for position in 0..jobs.len() {
@@ -65,12 +82,9 @@ impl Call {
             calls[place].add(jobs, position, number, mint);
         }
         for group in calls.iter_mut().flat_map(|call| &mut call.groups) {
-            // In their places' order the script goes through a lot once.
-            if let Kind::Commit(_) | Kind::RollBack(_) = group.kind {
-                group.members.sort_by_key(|&position| match &jobs[position].operation.work {
-                    Work::Commit(minted, _) | Work::RollBack(minted) => minted.place,
-                    _ => 0,
-                });
+            // The script goes through a log once, in its places' order.
+            if !group.listed.is_empty() {
+                group.members.sort_unstable_by_key(|member| member.order);
             }
         }
         calls
@@ -86,15 +100,11 @@ impl Call {
             group.hash == hash
                 && match (&job.operation.work, group.kind) {
                     (Work::Reserve { minted: Some(minted), .. }, Kind::Reserve(lot, false)) => minted.lot == lot,
-                    (Work::Reserve { minted: None, sku, ttl_ms, .. }, Kind::Reserve(_, true))
-                        if group.members.len() < LOT_MAX =>
-                    {
-                        matches!(&earlier[group.members[0]].operation.work,
+                    (Work::Reserve { minted: None, sku, ttl_ms, .. }, Kind::Reserve(_, true)) => {
+                        matches!(&earlier[group.first()].operation.work,
                             Work::Reserve { sku: other, ttl_ms: other_ttl_ms, .. } if **sku == **other && ttl_ms == other_ttl_ms)
                     }
-                    (Work::Commit(minted, _), Kind::Commit(lot)) | (Work::RollBack(minted), Kind::RollBack(lot)) => {
-                        minted.lot == lot
-                    }
+                    (Work::Commit(..), Kind::Commit) | (Work::RollBack(_), Kind::RollBack) => true,
                     _ => false,
                 }
         };
@@ -103,28 +113,35 @@ impl Call {
             let kind = match &job.operation.work {
                 Work::Reserve { minted: Some(minted), .. } => Kind::Reserve(minted.lot, false),
                 Work::Reserve { minted: None, .. } => Kind::Reserve(mint.lot(), true),
-                Work::Commit(minted, _) => Kind::Commit(minted.lot),
-                Work::RollBack(minted) => Kind::RollBack(minted.lot),
+                Work::Commit(..) => Kind::Commit,
+                Work::RollBack(_) => Kind::RollBack,
                 Work::Script(..) => Kind::Alone,
             };
-            self.groups.push(Group { hash, kind, members: Vec::new() });
+            self.groups.push(Group { hash, kind, members: Vec::new(), listed: Vec::new() });
             self.groups.len() - 1
         });
         if let Some(client) = &job.client {
             client.join_group(number, index as u32);
         }
         let group = &mut self.groups[index];
-        if let (Kind::Reserve(lot, true), Work::Reserve { minted, .. }) = (group.kind, &mut job.operation.work) {
-            *minted = Some(Minted { lot, place: group.members.len() as u16 + 1 });
-        }
-        group.members.push(position);
+        let order = match (group.kind, &mut job.operation.work) {
+            (Kind::Reserve(lot, true), Work::Reserve { minted, .. }) => {
+                let place = group.members.len() as u16 + 1;
+                *minted = Some(Minted { lot, place });
+                (0, place)
+            }
+            (_, Work::Commit(minted, token)) => group.list(minted, Some(token)),
+            (_, Work::RollBack(minted)) => group.list(minted, None),
+            _ => (0, 0),
+        };
+        group.members.push(Member { position: position as u32, order });
     }
 
     /// Each letter of the operations that travel alone, once.
     pub(super) fn letters(&self, jobs: &[Job]) -> Vec<u8> {
         let mut letters: Vec<u8> = Vec::new();
         for group in self.groups.iter().filter(|group| group.kind == Kind::Alone) {
-            if let Work::Script(script) = &jobs[group.members[0]].operation.work
+            if let Work::Script(script) = &jobs[group.first()].operation.work
                 && !letters.contains(&script.0.letter())
             {
                 letters.push(script.0.letter());
@@ -147,7 +164,7 @@ impl Call {
 
     /// The operations.
     pub(super) fn take(&self, slots: &mut [Option<Job>]) -> Vec<(usize, Job)> {
-        self.members().flatten().filter_map(|&member| Some((member, slots[member].take()?))).collect()
+        self.members().flatten().filter_map(|member| Some((member, slots[member].take()?))).collect()
     }
 
     /// How many results are due.
@@ -156,33 +173,36 @@ impl Call {
     }
 
     /// Positions of the operations, those of each result.
-    pub(super) fn members(&self) -> impl Iterator<Item = &[usize]> {
-        self.groups.iter().map(|group| group.members.as_slice())
+    pub(super) fn members(&self) -> impl Iterator<Item = impl Iterator<Item = usize>> {
+        self.groups.iter().map(Group::positions)
     }
 
-    /// What the `index`-th result says of each of its operations, in the order of `members`.
+    /// What the `index`-th result says of each of its operations, in the order of `members`; takes them out of their slots.
     pub(super) fn answers(
         &self,
         index: usize,
-        jobs: &[Option<Job>],
+        slots: &mut [Option<Job>],
         result: &Value,
-        mut each: impl FnMut(usize, Answer),
+        mut each: impl FnMut(usize, Job, Answer),
     ) {
         let group = &self.groups[index];
-        let work = |position: usize| jobs[position].as_ref().map(|job| &job.operation.work);
+        let jobs =
+            group.positions().enumerate().filter_map(|(nth, position)| Some((nth, position, slots[position].take()?)));
         match group.kind {
             Kind::Alone => {
-                let position = group.members[0];
-                if let Some(Work::Script(script)) = work(position) {
-                    each(position, Answer::Outcome(script.1.outcome(result)));
+                for (_, position, job) in jobs {
+                    if let Work::Script(script) = &job.operation.work {
+                        let outcome = script.1.outcome(result);
+                        each(position, job, Answer::Outcome(outcome));
+                    }
                 }
             }
             Kind::Reserve(..) => {
-                let mut runs = Runs::new(result);
-                for &position in &group.members {
-                    let Some(Work::Reserve { quantity, minted: Some(minted), .. }) = work(position) else { continue };
-                    let answer = match refused(result) {
-                        Some(outcome) => Answer::Outcome(outcome),
+                let (refused, mut runs) = (refused(result), Runs::new(result));
+                for (_, position, job) in jobs {
+                    let Work::Reserve { quantity, minted: Some(minted), .. } = &job.operation.work else { continue };
+                    let answer = match &refused {
+                        Some(outcome) => Answer::Outcome(outcome.clone()),
                         None => match runs.at(minted.place) {
                             Some(Run::Reserved) => Answer::Outcome(Outcome::Minted(self.cell, *minted)),
                             Some(Run::Refused { available, retry_ms }) => {
@@ -193,21 +213,21 @@ impl Call {
                             None => Answer::Outcome(unreadable(result)),
                         },
                     };
-                    each(position, answer);
+                    each(position, job, answer);
                 }
             }
-            Kind::Commit(_) | Kind::RollBack(_) => {
+            Kind::Commit | Kind::RollBack => {
                 let all = int(result) == Some(1);
                 let results: &[Value] = if let Value::Array(results) = result { results } else { &[] };
-                for (place, &position) in group.members.iter().enumerate() {
-                    let one = results.get(place);
+                for (nth, position, job) in jobs {
+                    let one = results.get(nth);
                     let outcome = match one {
                         _ if all => Outcome::Ok,
                         Some(one) if int(one) == Some(1) => Outcome::Ok,
                         Some(one) => refused(one).unwrap_or_else(|| unreadable(one)),
                         None => unreadable(result),
                     };
-                    each(position, Answer::Outcome(outcome));
+                    each(position, job, Answer::Outcome(outcome));
                 }
             }
         }
@@ -215,36 +235,55 @@ impl Call {
 }
 
 impl Group {
+    /// The position of its first operation.
+    fn first(&self) -> usize {
+        self.members[0].position as usize
+    }
+
+    fn positions(&self) -> impl Iterator<Item = usize> {
+        self.members.iter().map(|member| member.position as usize)
+    }
+
+    /// Takes an end of this reservation in; `token` of a commit. Returns where it stands among the others.
+    fn list(&mut self, minted: &Minted, mut token: Option<&mut Option<Token>>) -> (u16, u16) {
+        let (index, place) = minted.in_log();
+        let (bit, known) = (1 << (place - 1), token.as_ref().and_then(|token| **token));
+        let fits = |listed: &Listed| {
+            listed.index == index
+                && listed.lot == minted.lot
+                && listed.places & bit == 0
+                && (token.is_none() || known.map_or(listed.new, |known| known == listed.token))
+        };
+        let at = self.listed.iter().rposition(fits).unwrap_or_else(|| {
+            let minted_now = || if token.is_some() { new_token() } else { Token::default() };
+            let (lot, places, new) = (minted.lot, 0, known.is_none());
+            self.listed.push(Listed { lot, index, places, token: known.unwrap_or_else(minted_now), new });
+            self.listed.len() - 1
+        });
+        self.listed[at].places |= bit;
+        if let Some(token) = &mut token {
+            **token = Some(self.listed[at].token);
+        }
+        (at as u16, place)
+    }
+
     fn write(&self, jobs: &[Job], request: &mut RequestWriter) {
-        let works = || self.members.iter().map(|&position| &jobs[position].operation.work);
-        match (self.kind, &jobs[self.members[0]].operation.work) {
+        match (self.kind, &jobs[self.first()].operation.work) {
             (Kind::Reserve(lot, _), Work::Reserve { sku, ttl_ms, .. }) => {
                 let mut runs = RunList::default();
-                for work in works() {
-                    if let Work::Reserve { quantity, minted: Some(minted), .. } = work {
+                for position in self.positions() {
+                    if let Work::Reserve { quantity, minted: Some(minted), .. } = &jobs[position].operation.work {
                         runs.push(minted.place, *quantity);
                     }
                 }
                 request.arg(b"r").arg(&lot).arg(sku).number(*ttl_ms).number(minted_ms(&lot)).arg(&runs.finish());
             }
-            (Kind::Commit(lot), _) => {
-                let mut list = Vec::with_capacity(self.members.len() * 13);
-                for work in works() {
-                    if let Work::Commit(minted, token) = work {
-                        list.extend_from_slice(&minted.place.to_be_bytes());
-                        list.extend_from_slice(token);
-                    }
+            (Kind::Commit | Kind::RollBack, _) => {
+                let mut list = Vec::with_capacity(self.listed.len() * size_of::<Listed>());
+                for listed in &self.listed {
+                    listed.write(self.kind == Kind::Commit, &mut list);
                 }
-                request.arg(b"c").arg(&lot).arg(&list);
-            }
-            (Kind::RollBack(lot), _) => {
-                let mut list = Vec::with_capacity(self.members.len() * 2);
-                for work in works() {
-                    if let Work::RollBack(minted) = work {
-                        list.extend_from_slice(&minted.place.to_be_bytes());
-                    }
-                }
-                request.arg(b"b").arg(&lot).arg(&list);
+                request.arg(if self.kind == Kind::Commit { b"c" } else { b"b" }).arg(&list);
             }
             (Kind::Alone | Kind::Reserve(..), work) => {
                 if let Work::Script(script) = work {
@@ -257,94 +296,16 @@ impl Group {
     }
 }
 
-/// The quantities at a lot's places, as the script reads them.
-#[derive(Default)]
-struct RunList {
-    bytes: Vec<u8>,
-    next: u16,
-    run: (u16, u32),
-}
-
-impl RunList {
-    fn push(&mut self, place: u16, quantity: u32) {
-        // Places whose operations are answered already.
-        let gap = place.saturating_sub(1).saturating_sub(self.next);
-        if gap > 0 {
-            self.add(gap, 0);
+impl Listed {
+    /// See COMMITS and ROLLBACKS in lua/lib/format.lua.
+    fn write(&self, commits: bool, list: &mut Vec<u8>) {
+        list.extend_from_slice(&self.lot);
+        list.push(self.index);
+        if commits {
+            list.extend_from_slice(&self.token);
         }
-        self.add(1, quantity);
-        self.next = place;
-    }
-
-    fn add(&mut self, count: u16, quantity: u32) {
-        if self.run.0 > 0 && self.run.1 == quantity {
-            self.run.0 += count;
-        } else {
-            self.end_run();
-            self.run = (count, quantity);
-        }
-    }
-
-    fn end_run(&mut self) {
-        if self.run.0 > 0 {
-            self.bytes.extend_from_slice(&self.run.0.to_be_bytes());
-            self.bytes.extend_from_slice(&self.run.1.to_be_bytes());
-        }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.end_run();
-        self.bytes
-    }
-}
-
-/// What became of a lot's place.
-#[derive(Clone, Copy)]
-enum Run {
-    Reserved,
-    Refused { available: i64, retry_ms: i64 },
-    NotExecuted,
-}
-
-/// Reads the answer to `r`, place after place.
-struct Runs<'a> {
-    /// None: all are reserved.
-    rest: Option<&'a [Value]>,
-    /// Behind the last reserved place of the run at hand, and behind its last refused one.
-    ends: (u64, u64),
-    refused: Run,
-}
-
-impl<'a> Runs<'a> {
-    fn new(result: &'a Value) -> Self {
-        let rest = match result {
-            Value::Array(values) => Some(values.as_slice()),
-            _ if int(result) == Some(1) => None,
-            _ => Some(&[Value::Nil][..]),
-        };
-        Self { rest, ends: (1, 1), refused: Run::NotExecuted }
-    }
-
-    /// None: the answer is not of the contract's form. Places must ascend.
-    fn at(&mut self, place: u16) -> Option<Run> {
-        let place = u64::from(place);
-        let Some(mut rest) = self.rest else { return Some(Run::Reserved) };
-        while place >= self.ends.1 {
-            let [reserved, refused, available, retry_ms, behind @ ..] = rest else {
-                return rest.is_empty().then_some(Run::Reserved);
-            };
-            let count = |value| int(value).and_then(|count| u64::try_from(count).ok());
-            let reserved_end = self.ends.1 + count(reserved)?;
-            self.ends = (reserved_end, reserved_end + count(refused)?);
-            self.refused = match (int(available), text(available)) {
-                (Some(available), _) => Run::Refused { available, retry_ms: int(retry_ms)? },
-                (None, Some(b"again")) => Run::NotExecuted,
-                _ => return None,
-            };
-            rest = behind;
-            self.rest = Some(rest);
-        }
-        Some(if place < self.ends.0 { Run::Reserved } else { self.refused })
+        list.push(self.places.count_ones() as u8);
+        list.extend_from_slice(&self.places.to_be_bytes());
     }
 }
 
@@ -366,8 +327,8 @@ fn hash(work: &Work) -> u64 {
     match work {
         Work::Reserve { minted: Some(minted), .. } => of(&minted.lot, 1),
         Work::Reserve { minted: None, sku, ttl_ms, .. } => of(sku, 2 ^ ttl_ms.wrapping_mul(FACTOR)),
-        Work::Commit(minted, _) => of(&minted.lot, 3),
-        Work::RollBack(minted) => of(&minted.lot, 4),
+        Work::Commit(..) => 3,
+        Work::RollBack(_) => 4,
         Work::Script(..) => 0,
     }
 }

@@ -1,7 +1,7 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
 use super::call::{Answer, Call};
-use super::{Acknowledge, Batcher, Job, SETTLE_MAX, Space, Tally};
+use super::{Acknowledge, Batcher, Job, Replies, SETTLE_MAX, Space};
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::id::{Token, token};
 use crate::inventory::operation::{Name, Work};
@@ -346,44 +346,36 @@ fn answer_call(
         call.space.operations().reservations_expired.increment(expired);
         call.space.sold_out.gave(call.cell);
     }
-    let (mut again, mut answers, mut tally) = (Vec::new(), Vec::new(), Tally::default());
+    let (mut again, mut replies) = (Vec::new(), Replies::in_buffer(batcher.scratch.take()));
     // The last refusal of a SKU says for which others it answers.
     let mut refused: Option<(Name, Insufficient)> = None;
     for (index, members) in call.members().enumerate() {
         let Some(result) = results.get(index) else {
-            for &member in members {
+            for member in members {
                 again.extend(slots[member].take().map(|job| (member, not_executed(job))));
             }
             continue;
         };
-        call.answers(index, slots, result, |position, answer| answers.push((position, answer)));
-        for (position, answer) in answers.drain(..) {
-            let Some(job) = slots[position].take() else { continue };
-            match answer {
-                Answer::NotExecuted => again.push((position, not_executed(job))),
-                // The upstream's clock went ahead of what its last answer told.
-                Answer::Outcome(Outcome::Stale) if !job.unknown => again.push((position, not_executed(job))),
-                Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
-                Answer::Outcome(outcome)
-                    if !asked.assured && outcome.status() == Status::Ok && job.operation.writes() =>
-                {
-                    batcher.finish(job, Outcome::Refused(unassured()), true);
-                }
-                Answer::Outcome(outcome) => {
-                    if let (Outcome::Insufficient(now), Work::Reserve { sku, .. }) = (&outcome, &job.operation.work)
-                        && refused
-                            .as_ref()
-                            .is_none_or(|(known, was)| **known != **sku || was.available != now.available)
-                    {
-                        call.space.sold_out.learn(call.cell, sku, now, asked.sent, asked.gives);
-                        refused = Some((sku.clone(), *now));
-                    }
-                    batcher.finish_counted(job, outcome, true, &mut tally);
-                }
+        call.answers(index, slots, result, |position, job, answer| match answer {
+            Answer::NotExecuted => again.push((position, not_executed(job))),
+            // The upstream's clock went ahead of what its last answer told.
+            Answer::Outcome(Outcome::Stale) if !job.unknown => again.push((position, not_executed(job))),
+            Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
+            Answer::Outcome(outcome) if !asked.assured && outcome.status() == Status::Ok && job.operation.writes() => {
+                batcher.finish(job, Outcome::Refused(unassured()), true);
             }
-        }
+            Answer::Outcome(outcome) => {
+                if let (Outcome::Insufficient(now), Work::Reserve { sku, .. }) = (&outcome, &job.operation.work)
+                    && refused.as_ref().is_none_or(|(known, was)| **known != **sku || was.available != now.available)
+                {
+                    call.space.sold_out.learn(call.cell, sku, now, asked.sent, asked.gives);
+                    refused = Some((sku.clone(), *now));
+                }
+                batcher.finish_among(job, outcome, true, &mut replies);
+            }
+        });
     }
-    tally.record(&call.space);
+    batcher.scratch.replace(replies.finish(&call.space));
     again
 }
 

@@ -60,14 +60,19 @@ impl Inventory {
         }
         let value = parse_redis_value(reply).unwrap_or(Value::Nil);
         let Queued { call, job } = queued;
-        let jobs = [Some(job)];
+        let mut jobs = [Some(job)];
         let mut found = None;
         if let Some((now, expired, [result])) = settled(&value) {
             self.batcher.mint.observe(now);
             self.space.operations().reservations_expired.increment(expired);
-            call.answers(0, &jobs, result, |_, answer| found = Some(answer));
+            call.answers(0, &mut jobs, result, |_, job, answer| found = Some((job, answer)));
         }
-        let outcome = match found {
+        let [unread] = jobs;
+        let (job, answer) = match found {
+            Some((job, answer)) => (Some(job), Some(answer)),
+            None => (unread, None),
+        };
+        let outcome = match answer {
             Some(Answer::Outcome(Outcome::Stale)) => Outcome::Refused(Refusal::new(
                 Status::Unavailable,
                 "the upstream's clock went ahead of the sidecar's; this did nothing, send it again",
@@ -78,7 +83,7 @@ impl Inventory {
                 Outcome::Refused(Refusal::new(Status::Uncertain, "the upstream's answer could not be read"))
             }
         };
-        if let [Some(job)] = jobs {
+        if let Some(job) = job {
             Batcher::note(&self.space, &job.operation, &outcome);
             Batcher::note_given_back(&self.space, &job.operation);
             self.space.operations().record(job.operation.operation, outcome.status(), job.queued.elapsed(), 1);

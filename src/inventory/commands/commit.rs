@@ -38,7 +38,7 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     if reference.is_none()
         && let Some(minted) = Minted::parse(own)
     {
-        let work = Work::Commit(minted, token());
+        let work = Work::Commit(minted, None);
         return Ok(Request::One(ScriptOperation { operation: Operation::Commit, cell, work }));
     }
     let mut script = ScriptArgs::new(b'C');
