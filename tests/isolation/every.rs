@@ -162,7 +162,9 @@ fn attack(protocol: u8) {
         acme.renew();
         if !SILENT.contains(&upper(call).0.as_str()) && !SILENT.contains(&upper(call).1.as_str()) {
             for variant in variants(&hurried(call.clone()), true) {
-                unmarked(&mut acme, &[variant]);
+                // MULTI alone would queue what follows.
+                let end = if upper(call).0 == "MULTI" { vec![words("DISCARD")] } else { Vec::new() };
+                unmarked(&mut acme, &[vec![variant], end].concat());
             }
         }
         acme.renew();

@@ -159,6 +159,9 @@ fn nothing_said_by_chance_reaches_another_tenant() {
                 "ISOLATION_SEED={seed}: {said} tells {}",
                 seen.escape_ascii()
             );
+            if std::env::var_os("ISOLATION_EACH").is_some() {
+                world.assert_untouched(&before, &said);
+            }
             if subscribes {
                 acme.renew();
             }

@@ -113,6 +113,7 @@ impl World {
                     other => panic!("{other:?}"),
                 })
                 .filter(|name| !name.starts_with(b"acme:") && !name.starts_with(b"inv1:{acme/"))
+                .filter(|name| !name.starts_with(b"rival:busy-") && !name.starts_with(b"acme2:busy-"))
                 .collect(),
             other => panic!("{other:?}"),
         };
@@ -127,6 +128,9 @@ impl World {
     pub fn assert_untouched(&mut self, before: &[(Vec<u8>, Reply)], attack: &str) {
         let wrong = self.witness.violations(&mut self.direct);
         assert!(wrong.is_empty(), "{attack}: MONITOR saw {}", wrong.join("\n"));
+        // What is under way for all others would be lost with it.
+        let lost = self.sidecar.log_lines().into_iter().find(|line| line.contains("a link was lost"));
+        assert!(lost.is_none(), "{attack}: {lost:?}");
         let after = self.others();
         for (name, dump) in before {
             let now = after.iter().find(|(other, _)| other == name).map(|(_, dump)| dump);
