@@ -158,7 +158,12 @@ pub(super) fn broken(tenants: &[Tenant], listen: &super::Listen) -> Vec<(usize, 
         let (name, namespace) = (&tenant.name, tenant.namespace());
         must(is_namespace(name), at, "name", format!("{name:?} is not 1 to 64 of A-Z a-z 0-9 _ -"));
         must(names.insert(name), at, "name", format!("there is a tenant {name:?} already"));
-        must(is_namespace(namespace), at, "namespace", format!("{namespace:?} is not 1 to 64 of A-Z a-z 0-9 _ -"));
+        must(
+            tenant.namespace.is_empty() || is_namespace(namespace),
+            at,
+            "namespace",
+            format!("{namespace:?} is not 1 to 64 of A-Z a-z 0-9 _ -"),
+        );
         // Its keys would begin as those of every namespace's inventory do.
         must(
             !is_layout(namespace),

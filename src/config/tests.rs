@@ -37,6 +37,7 @@ fn the_shipped_example_is_the_defaults_and_shows_every_key() {
     let shown: toml::Table = SHIPPED.parse().unwrap();
     let shown: BTreeSet<String> = shown
         .iter()
+        .filter(|(table, _)| *table != "tenants")
         .flat_map(|(table, keys)| keys.as_table().unwrap().keys().map(move |key| format!("{table}.{key}")))
         .collect();
     let known: BTreeSet<String> = KEYS.iter().map(|key| format!("{}.{}", key.table, key.name)).collect();
@@ -53,6 +54,71 @@ fn the_shipped_example_says_every_bound() {
             let said = format!("{}..={}", bounds.start(), bounds.end());
             assert!(comment.iter().any(|line| line.contains(&said)), "{}: {said} is not in its comment", key.name);
         }
+    }
+}
+
+/// The entry in the shipped example's comments, as one would write it.
+fn shipped_tenant() -> String {
+    let (_, entry) = SHIPPED.split_once("# [[tenants]]\n").unwrap();
+    entry.lines().filter_map(|line| line.strip_prefix("# ")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_shipped_tenant_is_the_defaults_and_shows_every_key() {
+    let shown: toml::Table = shipped_tenant().parse().unwrap();
+    let aside = ["name", "password", "upstream_password", "reservation_ttl", "reservation_ttl_max", "acknowledge"];
+    for (key, bounds) in tenants::KEYS {
+        let others =
+            ["password_file", "password_env", "password_hash", "upstream_password_file", "upstream_password_env"];
+        assert!(shown.contains_key(*key) || others.contains(key) && SHIPPED.contains(key), "{key}");
+        if let Some(bounds) = bounds {
+            let said = format!("{}..={}", bounds.start(), bounds.end());
+            let line = SHIPPED.lines().find(|line| line.starts_with(&format!("# {key} = "))).unwrap();
+            assert!(line.ends_with(&said), "{key}");
+        }
+    }
+    let defaults: toml::Table = shown.into_iter().filter(|(key, _)| !aside.contains(&&**key)).collect();
+    assert_eq!(Tenant::deserialize(defaults).unwrap(), Tenant::default());
+}
+
+#[test]
+fn a_tenants_fault_names_its_line_and_key_and_never_a_password() {
+    for (text, said) in [
+        (
+            "[[tenants]]\nname = \"a b\"\npassword = \"x\"",
+            "f.toml:2: tenants.name: \"a b\" is not 1 to 64 of A-Z a-z 0-9 _ -",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\n[[tenants]]\nname = \"a\"\npassword = \"x\"",
+            "f.toml:5: tenants.name: there is a tenant \"a\" already",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\nclients_max = -1",
+            "f.toml:4: tenants.clients_max: -1 is not in 0..=1000000",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\npassthru = \"off\"",
+            "f.toml:4: tenants.passthru: no such key (did you mean \"passthrough\"?); [[tenants]] has ",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\nnamespace = \"inv1\"",
+            "f.toml:4: tenants.namespace: \"inv1\" is what the keys of the inventory begin with; take another",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\npassword_env = \"Y\"",
+            "f.toml:3: tenants.password: give one of password, password_file, password_env and password_hash",
+        ),
+        ("\n[[tenants]]\nname = \"a\"", "f.toml:3: tenants.name: nobody could be tenant \"a\": give it a password, "),
+        ("[tenants]\nname = \"a\"", "tenants: is a list of tables: write [[tenants]]"),
+        ("[[tenants]]\nname = \"a\"\npassword = 12345678", "f.toml:3: tenants.password: invalid type"),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\nupstream_user = \"u\"",
+            "f.toml:4: tenants.upstream_user: upstream_user and its password go together",
+        ),
+    ] {
+        let found = faults(text);
+        assert!(found.contains(said) && found.lines().count() == 1, "{text}\n{found}\n{said}");
+        assert!(!found.contains("12345678"));
     }
 }
 

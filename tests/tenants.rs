@@ -1,0 +1,101 @@
+//! Several tenants behind one sidecar: who comes in, what each may, and what the limits of one are to others.
+
+mod common;
+
+use common::{Conn, Redis, Sidecar};
+use std::io::Write;
+
+/// The sidecar with these tenants in its configuration.
+fn sidecar(redis: &Redis, tenants: &str) -> (Sidecar, tempfile::NamedTempFile) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(tenants.as_bytes()).expect("its text");
+    let path = file.path().display().to_string();
+    let sidecar = Sidecar::launch_args(&["--config", &path, "--upstream", &redis.url()]);
+    sidecar.wait_ready();
+    (sidecar, file)
+}
+
+const TWO: &str = r#"
+[listen]
+auth_failure_ms = 1
+
+[[tenants]]
+name = "acme"
+password = "acme-secret"
+
+[[tenants]]
+name = "rival"
+password = "rival-secret"
+"#;
+
+/// The reply as it came.
+fn text(conn: &mut Conn, request: &[&str]) -> String {
+    conn.send_args(request);
+    String::from_utf8(conn.raw()).expect("a reply of text")
+}
+
+fn acme(sidecar: &Sidecar) -> Conn {
+    let mut conn = sidecar.conn();
+    assert_eq!(text(&mut conn, &["AUTH", "acme", "acme-secret"]), "+OK\r\n");
+    conn
+}
+
+#[test]
+fn who_has_not_said_who_it_is_gets_nothing() {
+    let redis = Redis::start();
+    let (sidecar, _file) = sidecar(&redis, TWO);
+    let mut conn = sidecar.conn();
+    for request in [&["PING"][..], &["GET", "k"], &["INV.STOCK", "tee"], &["CLIENT", "ID"], &["NOSUCH"], &["MULTI"]] {
+        assert_eq!(text(&mut conn, request), "-NOAUTH Authentication required.\r\n", "{request:?}");
+    }
+    assert!(text(&mut conn, &["HELLO", "3"]).starts_with("-NOAUTH HELLO must be called"));
+    for wrong in [
+        &["AUTH", "acme", "rival-secret"][..],
+        &["AUTH", "acme", ""],
+        &["AUTH", "acme-secret"],
+        &["AUTH", "nobody", "acme-secret"],
+        &["AUTH", "default", ""],
+        &["HELLO", "2", "AUTH", "rival", "acme-secret"],
+    ] {
+        assert!(text(&mut conn, wrong).starts_with("-WRONGPASS "), "{wrong:?}");
+        assert_eq!(text(&mut conn, &["PING"]), "-NOAUTH Authentication required.\r\n");
+    }
+    assert_eq!(text(&mut conn, &["AUTH", "acme", "acme-secret"]), "+OK\r\n");
+    assert_eq!(text(&mut conn, &["PING"]), "+PONG\r\n");
+    assert_eq!(text(&mut conn, &["RESET"]), "+RESET\r\n");
+    assert_eq!(text(&mut conn, &["PING"]), "-NOAUTH Authentication required.\r\n");
+    assert!(sidecar.http("/metrics").1.contains("inventory_sentinel_auth_failures_total 6"));
+}
+
+#[test]
+fn the_same_sku_of_two_tenants_is_two_things() {
+    let redis = Redis::start();
+    let (sidecar, _file) = sidecar(&redis, TWO);
+    let mut ours = acme(&sidecar);
+    let mut theirs = sidecar.conn();
+    assert!(text(&mut theirs, &["HELLO", "2", "AUTH", "rival", "rival-secret"]).starts_with("*"));
+    assert_eq!(text(&mut ours, &["INV.SETSTOCK", "tee", "5"]), "+OK\r\n");
+    assert_eq!(text(&mut theirs, &["INV.STOCK", "tee"]), "$-1\r\n");
+    assert_eq!(text(&mut theirs, &["INV.SETSTOCK", "tee", "1"]), "+OK\r\n");
+    let id = text(&mut ours, &["INV.RESERVE", "tee", "5"]);
+    let id = id.lines().nth(1).expect("an id");
+    let unknown = text(&mut theirs, &["INV.COMMIT", &format!("{}x", &id[..id.len() - 1])]);
+    assert_eq!(text(&mut theirs, &["INV.COMMIT", id]), unknown);
+    assert!(unknown.starts_with("-NOTFOUND "));
+    assert_eq!(text(&mut ours, &["INV.COMMIT", id]), "+OK\r\n");
+    let reply = text(&mut theirs, &["INV.RESERVE", "tee", "1"]);
+    assert!(reply.starts_with('$'), "{reply}");
+}
+
+#[test]
+fn a_refused_auth_leaves_a_client_what_it_was() {
+    let redis = Redis::start();
+    let (sidecar, _file) = sidecar(&redis, TWO);
+    let mut conn = acme(&sidecar);
+    text(&mut conn, &["INV.SETSTOCK", "tee", "5"]);
+    assert!(text(&mut conn, &["AUTH", "rival", "wrong"]).starts_with("-WRONGPASS "));
+    assert!(text(&mut conn, &["HELLO", "3", "AUTH", "rival", "wrong"]).starts_with("-WRONGPASS "));
+    assert!(text(&mut conn, &["INV.STOCK", "tee"]).contains("available\r\n:5"));
+    assert_eq!(text(&mut conn, &["AUTH", "rival", "rival-secret"]), "+OK\r\n");
+    assert_eq!(text(&mut conn, &["INV.STOCK", "tee"]), "$-1\r\n");
+}
