@@ -18,12 +18,18 @@ const HOSTILE: &[&str] =
 /// Numbers that may be a time to wait: not alone where that would be waited for.
 const LIES: &[&str] = &["0", "2", "99"];
 
-/// Not asked alone: they say nothing more, or all that follows is not a reply.
-const SILENT: &[&str] = &["CLIENT REPLY", "QUIT"];
+/// Not asked: they say nothing more, or all that follows is not a reply; and a wrong password is answered late, and has attacks of
+/// its own.
+const SILENT: &[&str] = &["CLIENT REPLY", "QUIT", "AUTH", "HELLO"];
 
 fn upper(request: &Request) -> (String, String) {
     let word = |at: usize| request.get(at).map(|word| String::from_utf8_lossy(word).to_uppercase()).unwrap_or_default();
     (word(0), format!("{} {}", word(0), word(1)))
+}
+
+fn is_silent(request: &Request) -> bool {
+    let (name, both) = upper(request);
+    SILENT.contains(&name.as_str()) || SILENT.contains(&both.as_str())
 }
 
 fn waits(request: &Request) -> bool {
@@ -160,16 +166,19 @@ fn attack(protocol: u8) {
     for call in &calls {
         world.plant_own();
         acme.renew();
-        if !SILENT.contains(&upper(call).0.as_str()) && !SILENT.contains(&upper(call).1.as_str()) {
-            for variant in variants(&hurried(call.clone()), true) {
-                // MULTI alone would queue what follows.
-                let end = if upper(call).0 == "MULTI" { vec![words("DISCARD")] } else { Vec::new() };
+        if is_silent(call) {
+            continue;
+        }
+        for variant in variants(&hurried(call.clone()), true) {
+            // MULTI alone would queue what follows.
+            let end = if upper(call).0 == "MULTI" { vec![words("DISCARD")] } else { Vec::new() };
+            if !is_silent(&variant) {
                 unmarked(&mut acme, &[vec![variant], end].concat());
             }
         }
         acme.renew();
         for variant in variants(call, false) {
-            if !SILENT.contains(&upper(call).1.as_str()) {
+            if !is_silent(&variant) {
                 unmarked(&mut acme, &[words("MULTI"), variant, words("EXEC"), words("DISCARD")]);
             }
         }
