@@ -4,16 +4,19 @@
 //! exceptions ([`exception`]).
 
 mod exceptions;
+mod facts;
 pub mod glob;
 mod table;
 
 pub use exceptions::{Exception, Hello, exception};
+pub use facts::{CommandFacts, Fact};
 pub use table::CommandTable;
+pub(crate) use table::NameHasher;
 
 use crate::resp::ArgRange;
 
 /// The longest name that is looked at; Redis's own longest is far below.
-const NAME_BYTES_MAX: usize = 64;
+pub(crate) const NAME_BYTES_MAX: usize = 64;
 
 /// Why a client gets a connection of its own; each is a state that the upstream keeps by connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +166,7 @@ pub fn listed_name(name: &[u8]) -> Option<Box<[u8]>> {
 
 /// None: it is longer than any.
 #[inline]
-fn upper_case<'u>(name: &[u8], upper: &'u mut [u8; NAME_BYTES_MAX]) -> Option<&'u [u8]> {
+pub(crate) fn upper_case<'u>(name: &[u8], upper: &'u mut [u8; NAME_BYTES_MAX]) -> Option<&'u [u8]> {
     let upper = upper.get_mut(..name.len())?;
     for (upper, byte) in upper.iter_mut().zip(name) {
         *upper = byte.to_ascii_uppercase();
@@ -189,6 +192,12 @@ impl<'a> Args<'a> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.ranges.len()
+    }
+
+    /// Of all of them together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.ranges.iter().map(|range| range.end - range.start).sum()
     }
 
     /// There is not even a name.

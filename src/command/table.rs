@@ -1,6 +1,6 @@
 //! What the upstream says of its commands.
 
-use super::{Args, Exception, NAME_BYTES_MAX, Pin, Route, exception, upper_case};
+use super::{Args, CommandFacts, Exception, NAME_BYTES_MAX, Pin, Route, exception, upper_case};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,8 @@ pub struct CommandTable {
     id: u64,
     /// Lower-case names of those that have subcommands.
     containers: HashSet<Box<[u8]>, BuildHasherDefault<NameHasher>>,
+    /// Only where somebody needs them.
+    facts: Option<CommandFacts>,
 }
 
 impl CommandTable {
@@ -34,7 +36,7 @@ impl CommandTable {
                 (name, way)
             })
             .collect();
-        Self { ways, id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1, containers: HashSet::default() }
+        Self { ways, id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1, containers: HashSet::default(), facts: None }
     }
 
     /// These have subcommands, by their lower-case names.
@@ -42,6 +44,19 @@ impl CommandTable {
     pub fn with_containers(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.containers = names.into_iter().map(|name| name.into_bytes().into_boxed_slice()).collect();
         self
+    }
+
+    /// What tenants' rights and isolation need beside it.
+    #[must_use]
+    pub fn with_facts(mut self, facts: CommandFacts) -> Self {
+        self.facts = Some(facts);
+        self
+    }
+
+    /// See [`Self::with_facts`]; None: nobody asked for them.
+    #[must_use]
+    pub fn facts(&self) -> Option<&CommandFacts> {
+        self.facts.as_ref()
     }
 
     /// Does the command of this lower-case name have subcommands?
@@ -110,7 +125,7 @@ enum Way {
 
 /// Names are put into the table by the upstream alone, and a client can only look one up: a cheap hash will do.
 #[derive(Default)]
-struct NameHasher(u64);
+pub(crate) struct NameHasher(u64);
 
 impl NameHasher {
     fn add(&mut self, word: u64) {

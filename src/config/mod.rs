@@ -3,6 +3,7 @@
 //! Owns what a key means and what it may be. A value is parsed once, into a type that cannot hold a wrong one.
 //! Never opens a socket, never reads the environment (the command line does), never changes after [`load`].
 
+mod diff;
 mod fault;
 mod load;
 mod relations;
@@ -14,11 +15,13 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use diff::Shown;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use diff::{Change, diff};
 pub use fault::{ConfigError, Fault};
 pub use load::{Override, load, load_from};
 pub use tenants::Tenant;
@@ -61,12 +64,30 @@ macro_rules! tables {
                 $( $(#[$key_doc])* pub $key: $type, )+
             }
 
+            impl $Table {
+                /// Each key and its value, as one may see it.
+                fn shown(&self) -> Vec<(&'static str, String)> {
+                    vec![$( (stringify!($key), Shown::shown(&self.$key)) ),+]
+                }
+            }
+
             impl Default for $Table {
                 fn default() -> Self {
                     Self { $( $key: $default, )+ }
                 }
             }
         )+
+
+        impl Config {
+            /// Each `table.key` and its value, as one may see it; tenants are not among them.
+            fn shown(&self) -> Vec<(String, String)> {
+                let mut all = Vec::new();
+                $( for (key, value) in self.$table.shown() {
+                    all.push((format!("{}.{key}", stringify!($table)), value));
+                } )+
+                all
+            }
+        }
 
         /// Every key there is, in the order of the list.
         pub(crate) const KEYS: &[Key] = &[

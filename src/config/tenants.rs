@@ -2,6 +2,7 @@
 //!
 //! Owns these alone. Files and variables that hold passwords are read by [`crate::tenant`], not here.
 
+use super::diff::Shown;
 use super::fault::did_you_mean;
 use super::relations::is_namespace;
 use super::{Acknowledge, InventoryRights, Passthrough, Secret, SocketMode, Span};
@@ -20,6 +21,13 @@ macro_rules! tenant {
         #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Tenant { $( $(#[$doc])* pub $key: $type, )+ }
+
+        impl Tenant {
+            /// Each key and its value, as one may see it.
+            pub(super) fn shown(&self) -> Vec<(&'static str, String)> {
+                vec![$( (stringify!($key), Shown::shown(&self.$key)) ),+]
+            }
+        }
 
         impl Default for Tenant {
             fn default() -> Self {

@@ -19,7 +19,7 @@ fn faults_with(text: &str, overrides: &[(&str, &str)]) -> String {
     }
 }
 
-fn load_text(text: &str, overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
+pub(super) fn load_text(text: &str, overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let overrides: Vec<_> = overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

@@ -13,7 +13,7 @@ mod space;
 mod submit;
 mod transaction;
 
-pub use space::{Acknowledge, Inventory, Namespaces, Space, SpaceSettings};
+pub use space::{Acknowledge, Inventory, Namespaces, Space, SpaceBounds, SpaceSettings};
 pub use transaction::Queued;
 
 use self::job::{Job, Owner, Tally};

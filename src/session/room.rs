@@ -1,6 +1,6 @@
 //! A worker's tenants: for each that somebody was or is reaped for, its inventory through the batcher of its upstream user.
 
-use crate::inventory::batcher::{Batcher, Inventory, Namespaces, SpaceSettings};
+use crate::inventory::batcher::{Batcher, Inventory, Namespaces, SpaceBounds, SpaceSettings};
 use crate::tenant::{Tenant, Tenants, UpstreamUser};
 use crate::upstream::stream::{Credentials, Identity};
 use std::cell::{Cell, RefCell};
@@ -80,9 +80,7 @@ impl Rooms {
 
     /// The configuration has changed: clients are sorted in anew.
     pub fn change(&self, tenants: Arc<Tenants>) {
-        self.rooms
-            .borrow_mut()
-            .retain(|name, room| tenants.get(name).is_some_and(|now| Arc::ptr_eq(now, &room.tenant)));
+        self.rooms.borrow_mut().retain(|name, _| tenants.get(name).is_some());
         *self.tenants.borrow_mut() = tenants;
         self.generation.set(self.generation.get() + 1);
     }
@@ -98,14 +96,26 @@ impl Rooms {
         if let Some(room) = self.rooms.borrow().get(&tenant.name).filter(|room| Arc::ptr_eq(&room.tenant, tenant)) {
             return Rc::clone(room);
         }
-        let batcher = self.batcher(tenant.upstream.as_ref());
-        let inventory = batcher.inventory(settings(tenant, self.queue_ops_max), &self.namespaces);
+        let inventory = self.inventory(tenant);
         let identity = tenant.upstream.as_ref().map(|(user, password)| {
             Rc::new(Credentials::new(vec![user.clone().into_bytes(), password.expose().as_bytes().to_vec()]))
         });
         let room = Rc::new(Room { tenant: Arc::clone(tenant), inventory, identity });
         self.rooms.borrow_mut().insert(Arc::clone(&tenant.name), Rc::clone(&room));
         room
+    }
+
+    /// What waits of a tenant waits on where its configuration has changed: a client's operations keep their order.
+    fn inventory(&self, tenant: &Arc<Tenant>) -> Inventory {
+        let settings = settings(tenant, self.queue_ops_max);
+        if let Some(before) = self.rooms.borrow().get(&tenant.name)
+            && before.tenant.namespace == tenant.namespace
+            && before.tenant.upstream == tenant.upstream
+        {
+            before.inventory.set_bounds(settings.bounds);
+            return before.inventory.clone();
+        }
+        self.batcher(tenant.upstream.as_ref()).inventory(settings, &self.namespaces)
     }
 
     /// The inventory of each namespace, each once.
@@ -136,7 +146,9 @@ fn settings(tenant: &Tenant, queue_ops_max: usize) -> SpaceSettings {
         namespace: tenant.namespace.clone(),
         cells: tenant.cells,
         remember_ms: tenant.remember_ms,
-        queue_ops_max: tenant.limits.queue_ops.unwrap_or(queue_ops_max),
-        acknowledge: tenant.acknowledge,
+        bounds: SpaceBounds {
+            queue_ops_max: tenant.limits.queue_ops.unwrap_or(queue_ops_max),
+            acknowledge: tenant.acknowledge,
+        },
     }
 }

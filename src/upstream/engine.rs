@@ -1,6 +1,6 @@
 //! What the upstream is: engine, version, what it knows. Asked, never assumed.
 
-use crate::command::CommandTable;
+use crate::command::{CommandFacts, CommandTable};
 use crate::error::{Kind, UpstreamError};
 use bb8_redis::redis::{Value, parse_redis_value};
 use std::fmt;
@@ -83,6 +83,35 @@ pub fn command_table(reply: &Value) -> Option<CommandTable> {
         Some((name, flags.iter().filter_map(word).collect()))
     });
     Some(CommandTable::from_flags(commands.collect()).with_containers(containers))
+}
+
+/// What the same reply says beside that, for tenants' rights and isolation.
+#[must_use]
+pub fn command_facts(reply: &Value) -> CommandFacts {
+    let mut facts = CommandFacts::default();
+    if let Value::Array(commands) = reply {
+        commands.iter().for_each(|command| add_facts(&mut facts, command));
+    }
+    facts
+}
+
+fn add_facts(facts: &mut CommandFacts, command: &Value) {
+    let Value::Array(fields) = command else { return };
+    let number = |at: usize| match fields.get(at) {
+        Some(Value::Int(number)) => i32::try_from(*number).unwrap_or(i32::MAX),
+        _ => 0,
+    };
+    let words = |at: usize| match fields.get(at) {
+        Some(Value::Array(words) | Value::Set(words)) => words.iter().filter_map(word).collect(),
+        _ => Vec::new(),
+    };
+    let Some(name) = fields.first().and_then(word) else { return };
+    let movable = words(2).iter().any(|flag| flag == "movablekeys");
+    let categories = words(6);
+    facts.add(&name, (number(3), number(4), number(5)), movable, categories.iter().map(String::as_str));
+    if let Some(Value::Array(subcommands)) = fields.get(9) {
+        subcommands.iter().for_each(|subcommand| add_facts(facts, subcommand));
+    }
 }
 
 /// The same, from the bytes of the reply.

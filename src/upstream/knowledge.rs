@@ -22,6 +22,9 @@ const OLD: Duration = Duration::from_secs(60);
 pub struct Knowledge {
     /// Its commands.
     pub commands: Arc<ArcSwap<CommandTable>>,
+    /// Somebody's rights or isolation need more of COMMAND than the way of each command: [`CommandTable::facts`]. To be set
+    /// before the first connection, and where it is set later the commands are to be doubted.
+    pub facts_wanted: AtomicBool,
     /// None before the first connection.
     pub engine: ArcSwap<Option<Engine>>,
     asks_nothing: bool,

@@ -1,7 +1,7 @@
 //! The pool of connections that batches travel on: bb8 with a manager that makes a connection ready for scripts and knows
 //! when one is broken.
 
-use super::engine::{Engine, command_table};
+use super::engine::{Engine, command_facts, command_table};
 use super::knowledge::Knowledge;
 use super::target::Target;
 use super::wire::{Reply, Wire};
@@ -10,6 +10,7 @@ use crate::metrics::{ConnectionKind, Metrics};
 use bb8_redis::bb8::{self, ErrorSink, ManageConnection};
 use bb8_redis::redis::Value;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A connection older than this is replaced when it is free: addresses change, and a balancer's do silently.
@@ -223,7 +224,9 @@ impl PoolConnection {
     pub async fn ask_commands(&mut self) -> Result<(), UpstreamError> {
         self.knowledge.asking();
         let reply = self.wire.ask(&[b"COMMAND"]).await?;
-        self.knowledge.learn(command_table(&reply));
+        let wanted = self.knowledge.facts_wanted.load(Ordering::Acquire);
+        let table = command_table(&reply);
+        self.knowledge.learn(if wanted { table.map(|table| table.with_facts(command_facts(&reply))) } else { table });
         Ok(())
     }
 

@@ -75,7 +75,7 @@ impl State {
     fn fill(&mut self, batch_ops_max: usize) -> Vec<Job> {
         self.next_batch += 1;
         let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0, look: batch_ops_max * LOOK_AHEAD };
-        let mut acknowledge = self.ready.front().map(|space| space.settings.acknowledge);
+        let mut acknowledge = self.ready.front().map(|space| space.bounds.get().acknowledge);
         for round in 0..2 {
             for _ in 0..self.ready.len() {
                 let left = batch_ops_max - filling.jobs.len();
@@ -85,10 +85,11 @@ impl State {
                 let Some(space) = self.ready.pop_front() else { break };
                 // Where all of the first one's operations must wait the next one decides.
                 if filling.jobs.is_empty() {
-                    acknowledge = Some(space.settings.acknowledge);
+                    acknowledge = Some(space.bounds.get().acknowledge);
                 }
                 let share = if round == 0 { batch_ops_max.div_ceil(self.ready.len() + 1).min(left) } else { left };
-                let room = acknowledge != Some(space.settings.acknowledge) || Self::take(&mut filling, &space, share);
+                let room =
+                    acknowledge != Some(space.bounds.get().acknowledge) || Self::take(&mut filling, &space, share);
                 if !space.queue.borrow().is_empty() {
                     self.ready.push_back(space);
                 }

@@ -226,7 +226,7 @@ async fn attempt(
     sending.attempt += 1;
     let mut requests = batcher.requests(&jobs, &calls, sending, connection.sha());
     let sent = Instant::now();
-    let acknowledge = jobs.first().map_or(Acknowledge::Memory, |job| job.space.settings.acknowledge);
+    let acknowledge = jobs.first().map_or(Acknowledge::Memory, |job| job.space.bounds.get().acknowledge);
     let waits =
         calls.first().map_or(0, |call| acknowledge.write(&mut requests, &call.space.claim.meta_key, patience - sent));
     // Given up before it is awaited: were this dropped, nobody could use the connection again.

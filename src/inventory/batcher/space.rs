@@ -70,6 +70,13 @@ pub struct SpaceSettings {
     pub cells: u16,
     /// How long an ended reservation is remembered, ms.
     pub remember_ms: u64,
+    /// See [`SpaceBounds`].
+    pub bounds: SpaceBounds,
+}
+
+/// What of a namespace a changed configuration may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpaceBounds {
     /// Operations of it that wait at most.
     pub queue_ops_max: usize,
     /// Before an operation of it is answered.
@@ -120,6 +127,7 @@ pub struct Space {
     pub(super) cell_keys: Vec<CellKeys>,
     pub(super) claim: Claim,
     pub(super) queue: RefCell<VecDeque<Job>>,
+    pub(super) bounds: Cell<SpaceBounds>,
     /// The upstream was asked whether the namespace has so many cells.
     pub(super) checked: Cell<bool>,
     metrics: Metrics,
@@ -136,10 +144,16 @@ impl Space {
             sold_out: known.sold_out,
             queue: RefCell::default(),
             checked: Cell::new(false),
+            bounds: Cell::new(settings.bounds),
             metrics: metrics.clone(),
             operations: OnceCell::new(),
             settings,
         })
+    }
+
+    /// From here on these hold.
+    pub fn set_bounds(&self, bounds: SpaceBounds) {
+        self.bounds.set(bounds);
     }
 
     /// Figures of the namespace; they are there from the first time that somebody asks.

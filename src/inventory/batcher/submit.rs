@@ -32,7 +32,7 @@ impl Inventory {
     }
 
     fn has_room_for(&self, count: usize) -> bool {
-        self.space.queue.borrow().len() + count <= self.space.settings.queue_ops_max
+        self.space.queue.borrow().len() + count <= self.space.bounds.get().queue_ops_max
             && self.batcher.state.borrow().queued + count <= self.batcher.limits.queue_ops_max
     }
 

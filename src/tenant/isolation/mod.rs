@@ -4,8 +4,17 @@
 //! The rewriting is the convenience; the upstream's ACL user of the tenant is the second wall.
 
 pub mod back;
+mod names;
+mod parse;
+mod plan;
 pub mod push;
+mod refusal;
 pub mod request;
+mod rows;
+mod scripts;
+mod subcommands;
+pub mod table;
+mod tracking;
 
 pub use back::Back;
 pub use request::{Isolation, Own, Scripts, Verdict, judge};

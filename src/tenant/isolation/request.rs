@@ -1,7 +1,12 @@
-//! What becomes of an isolated tenant's request. Default is refusal: only what is listed here goes on.
+//! What becomes of an isolated tenant's request. Default is refusal: only what is listed goes on, see [`table`](super::table).
 
+pub use super::scripts::Scripts;
+
+use super::plan::{Plan, encode_keys};
+use super::refusal::{Refusal, shown};
+use super::table::{Row, Treatment, find, find_sub};
 use super::{Back, KeySpace};
-use crate::command::{Args, CommandTable};
+use crate::command::{Args, CommandTable, NAME_BYTES_MAX, upper_case};
 use crate::resp::ArgRange;
 use bytes::BytesMut;
 
@@ -18,11 +23,6 @@ pub struct Isolation<'a> {
     /// FLUSHDB and FLUSHALL are allowed, and mean the tenant's own keys.
     pub flushdb: bool,
 }
-
-/// The SHA-1s of the scripts that a tenant sent through this sidecar: the upstream has one script cache for all. Shared by the
-/// tenant's sessions, those of other workers too.
-#[derive(Debug, Default)]
-pub struct Scripts {}
 
 /// What becomes of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,6 +59,106 @@ pub enum Own {
 
 /// The judgement of one whole request outside of subscriptions, in or out of MULTI.
 #[must_use]
-pub fn judge(_args: &Args<'_>, _isolation: &Isolation<'_>) -> Verdict {
-    Verdict::Refused("-NOPERM this tenant is isolated\r\n".to_owned())
+pub fn judge(args: &Args<'_>, isolation: &Isolation<'_>) -> Verdict {
+    let mut upper = [0; NAME_BYTES_MAX];
+    let upper = args.get(0).and_then(|name| upper_case(name, &mut upper));
+    let Some((upper, row)) = upper.and_then(|upper| Some((upper, find(upper)?))) else {
+        return Verdict::Refused(unlisted(args, upper, isolation.commands));
+    };
+    // Redis names a subcommand in errors; what is asked for below is of the row's own.
+    let (row, sub) = match row.treatment {
+        Treatment::Container(rows) => match container(row, rows, args) {
+            Ok(found) => (found, args.get(1)),
+            Err(refusal) => return Verdict::Refused(refusal),
+        },
+        _ => (row, None),
+    };
+    treat(row, upper, sub, args, isolation)
+        .unwrap_or_else(|refusal| Verdict::Refused(refusal.line(args.get(0).unwrap_or_default(), sub)))
+}
+
+fn treat(
+    row: &Row,
+    upper: &[u8],
+    sub: Option<&[u8]>,
+    args: &Args<'_>,
+    isolation: &Isolation<'_>,
+) -> Result<Verdict, Refusal> {
+    match row.treatment {
+        Treatment::Passed => Ok(Verdict::Passed),
+        Treatment::Keys(first, last, step) => {
+            if !places_keys(upper, sub, isolation.commands, (first, last, step)) {
+                return Err(Refusal::NotAllowed("this upstream's COMMAND places its keys elsewhere"));
+            }
+            // Positions from the end count from behind the last argument.
+            let len = args.len();
+            let last = usize::try_from(last).unwrap_or_else(|_| len.saturating_sub(last.unsigned_abs() as usize));
+            let first = first as usize;
+            if first >= len || first > last {
+                return Err(Refusal::Arity);
+            }
+            let keys = (first..=last.min(len - 1)).step_by(step);
+            let (frame, ranges) = encode_keys(args, isolation.space, keys)?;
+            Ok(Verdict::Rewritten { frame, ranges, back: Back::AsIs })
+        }
+        Treatment::Parsed(parse) => {
+            let mut plan = Plan::default();
+            parse(args, isolation, &mut plan)?;
+            let (frame, ranges, back) = plan.encode(args, isolation.space)?;
+            Ok(Verdict::Rewritten { frame, ranges, back })
+        }
+        Treatment::Own(own) => own_way(own, args, isolation),
+        Treatment::Refused | Treatment::Container(_) => Err(Refusal::NotAllowed(row.why)),
+    }
+}
+
+/// Does the upstream's COMMAND say so too, as far as it is known?
+fn places_keys(upper: &[u8], sub: Option<&[u8]>, commands: &CommandTable, places: (i32, i32, usize)) -> bool {
+    let Some(facts) = commands.facts() else { return true };
+    let fact = match sub {
+        None => facts.find(upper),
+        Some(sub) => facts.find(&[upper, b"|", &sub.to_ascii_uppercase()].concat()),
+    };
+    fact.is_none_or(|fact| fact.places_keys(places))
+}
+
+fn own_way(own: Own, args: &Args<'_>, isolation: &Isolation<'_>) -> Result<Verdict, Refusal> {
+    match own {
+        Own::Session => {}
+        Own::DbSize | Own::RandomKey if args.len() != 1 => return Err(Refusal::Arity),
+        Own::DbSize | Own::RandomKey => {}
+        Own::FlushDb if !isolation.flushdb => {
+            return Err(Refusal::NotAllowed("its configuration does not allow it (flushdb)"));
+        }
+        Own::FlushDb => {
+            let is_known = args.len() == 1 || args.len() == 2 && (args.is(1, "ASYNC") || args.is(1, "SYNC"));
+            if !is_known {
+                return Err(Refusal::Syntax);
+            }
+        }
+    }
+    Ok(Verdict::Own(own))
+}
+
+/// The subcommand's row.
+fn container(row: &Row, rows: &'static [Row], args: &Args<'_>) -> Result<&'static Row, String> {
+    let command = args.get(0).unwrap_or_default();
+    let Some(name) = args.get(1) else { return Err(Refusal::Arity.line(command, None)) };
+    find_sub(rows, name).ok_or_else(|| Refusal::NotAllowed(row.why).line(command, Some(name)))
+}
+
+/// No row. What the upstream does not know either is called as Redis calls it, so that clients that try find out.
+fn unlisted(args: &Args<'_>, upper: Option<&[u8]>, commands: &CommandTable) -> String {
+    let name = args.get(0).unwrap_or_default();
+    if upper.is_some_and(|upper| commands.knows(upper)) {
+        return Refusal::NotAllowed("where its keys are is not known").line(name, None);
+    }
+    let mut begin = String::new();
+    for arg in args.from(1) {
+        if begin.len() >= 128 {
+            break;
+        }
+        begin.push_str(&format!("'{}' ", shown(arg)));
+    }
+    format!("-ERR unknown command '{}', with args beginning with: {begin}\r\n", shown(name))
 }

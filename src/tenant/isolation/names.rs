@@ -1,0 +1,249 @@
+//! Channels and patterns, and what lists them.
+//!
+//! A keyspace channel names its key behind `__keyspace@0__:`, and there the prefix belongs. A keyevent channel names an event
+//! and tells the key in its messages: it stays as it is, and who passes messages on looks at the key. All else is an
+//! ordinary channel. What a pattern matches beyond what is written out in it, an attacker chooses: only patterns that begin
+//! with the literal head of such a channel are taken for one.
+
+use super::Back;
+use super::plan::Plan;
+use super::refusal::Refusal;
+use super::request::Isolation;
+use crate::command::Args;
+
+const KEYSPACE: &[u8] = b"__keyspace@";
+const KEYEVENT: &[u8] = b"__keyevent@";
+const HEAD_END: &[u8] = b"__:";
+/// Where RESP2 clients are told of invalidations: each only of its own (CLIENT TRACKING … REDIRECT).
+const INVALIDATE: &[u8] = b"__redis__:invalidate";
+
+/// Where the prefix goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Before this byte.
+    At(usize),
+    /// Nowhere: it is the same for all, and who passes messages on decides by what they say.
+    Nowhere,
+}
+
+/// `__keyspace@<db>__:` and what is behind it; the database is digits alone.
+fn behind_head<'n>(name: &'n [u8], head: &[u8], any_db: bool) -> Option<&'n [u8]> {
+    let behind = name.strip_prefix(head)?;
+    let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let behind = match digits {
+        0 if any_db => behind.strip_prefix(b"*")?,
+        0 => return None,
+        digits => &behind[digits..],
+    };
+    behind.strip_prefix(HEAD_END)
+}
+
+/// Of a channel that is subscribed to by its name.
+#[must_use]
+pub fn channel_place(name: &[u8]) -> Place {
+    if let Some(key) = behind_head(name, KEYSPACE, false) {
+        return Place::At(name.len() - key.len());
+    }
+    if name == INVALIDATE || behind_head(name, KEYEVENT, false).is_some() {
+        return Place::Nowhere;
+    }
+    Place::At(0)
+}
+
+/// Of a pattern. The database of an event may be `*`, as most clients write it: whatever it matches begins with
+/// `__keyevent@`, where no tenant can publish. Of a keyspace channel it may not, for `*` would reach into the key.
+#[must_use]
+pub fn pattern_place(pattern: &[u8]) -> Place {
+    if let Some(key) = behind_head(pattern, KEYSPACE, false) {
+        return Place::At(pattern.len() - key.len());
+    }
+    if behind_head(pattern, KEYEVENT, true).is_some() {
+        return Place::Nowhere;
+    }
+    Place::At(0)
+}
+
+fn place_all(args: &Args<'_>, plan: &mut Plan, place: fn(&[u8]) -> Place) {
+    for (at, name) in args.from(0).enumerate().skip(1) {
+        if let Place::At(offset) = place(name) {
+            plan.inner(at, offset);
+        }
+    }
+}
+
+fn may_be_none(args: &Args<'_>) -> bool {
+    args.get(0).is_some_and(|name| {
+        name.len() > 2 && {
+            let unsubscribes = |head: &[u8]| head.eq_ignore_ascii_case(b"UN");
+            unsubscribes(&name[..2]) || unsubscribes(&name[1..3])
+        }
+    })
+}
+
+/// `SUBSCRIBE`, `UNSUBSCRIBE`
+///
+/// # Errors
+/// No channel is named.
+pub fn channels(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    if args.len() < 2 && !may_be_none(args) {
+        return Err(Refusal::Arity);
+    }
+    place_all(args, plan, channel_place);
+    Ok(())
+}
+
+/// `PSUBSCRIBE`, `PUNSUBSCRIBE`
+///
+/// # Errors
+/// No pattern is named.
+pub fn patterns(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    if args.len() < 2 && !may_be_none(args) {
+        return Err(Refusal::Arity);
+    }
+    place_all(args, plan, pattern_place);
+    Ok(())
+}
+
+/// `SUNSUBSCRIBE [channel …]`
+///
+/// # Errors
+/// None.
+pub fn shard_channels(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    plan.names(1..args.len());
+    Ok(())
+}
+
+/// `PUBLISH channel message`. Nobody's event may be made up: such a channel is an ordinary one here.
+///
+/// # Errors
+/// Too few arguments.
+pub fn publish(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    let channel = args.get(1).filter(|_| args.len() == 3).ok_or(Refusal::Arity)?;
+    match channel_place(channel) {
+        Place::At(offset) => plan.inner(1, offset),
+        Place::Nowhere => plan.name(1),
+    }
+    Ok(())
+}
+
+/// `PUBSUB CHANNELS [pattern]`, `SHARDCHANNELS`
+///
+/// # Errors
+/// Too many arguments.
+pub fn channel_list(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    match args.len() {
+        2 => plan.prefix_then(b"*"),
+        3 => plan.name(2),
+        _ => return Err(Refusal::Arity),
+    }
+    plan.back(Back::Channels);
+    Ok(())
+}
+
+/// `PUBSUB NUMSUB [channel …]`, `SHARDNUMSUB`
+///
+/// # Errors
+/// None.
+pub fn channel_counts(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    plan.names(2..args.len());
+    plan.back(Back::ChannelCounts);
+    Ok(())
+}
+
+/// `KEYS pattern`
+///
+/// # Errors
+/// Not one pattern.
+pub fn keys(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    if args.len() != 2 {
+        return Err(Refusal::Arity);
+    }
+    plan.name(1);
+    plan.back(Back::Keys);
+    Ok(())
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`. Of several patterns Redis takes the last.
+///
+/// # Errors
+/// It cannot be read.
+pub fn scan(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    if args.len() < 2 {
+        return Err(Refusal::Arity);
+    }
+    let mut matches = false;
+    let mut at = 2;
+    while at < args.len() {
+        let is_match = args.is(at, "MATCH");
+        if at + 1 == args.len() || !(is_match || args.is(at, "COUNT") || args.is(at, "TYPE")) {
+            return Err(Refusal::Syntax);
+        }
+        if is_match {
+            plan.name(at + 1);
+            matches = true;
+        }
+        at += 2;
+    }
+    if !matches {
+        plan.word(b"MATCH");
+        plan.prefix_then(b"*");
+    }
+    plan.back(Back::Scan);
+    Ok(())
+}
+
+/// `CLUSTER KEYSLOT key`: where the key is.
+///
+/// # Errors
+/// Not one key.
+pub fn keyslot(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    if args.len() != 3 {
+        return Err(Refusal::Arity);
+    }
+    plan.name(2);
+    Ok(())
+}
+
+/// `INFO [section …]`
+///
+/// # Errors
+/// None.
+pub fn info(_: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    plan.back(Back::Info);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_stands_before_the_key_of_a_keyspace_channel_and_before_all_else() {
+        for (name, of_channel, of_pattern) in [
+            ("news", Place::At(0), Place::At(0)),
+            ("", Place::At(0), Place::At(0)),
+            ("__keyspace@0__:k", Place::At(15), Place::At(15)),
+            ("__keyspace@12__:k*", Place::At(16), Place::At(16)),
+            ("__keyspace@0__:", Place::At(15), Place::At(15)),
+            ("__keyspace@__:k", Place::At(0), Place::At(0)),
+            ("__keyspace@*__:k", Place::At(0), Place::At(0)),
+            ("__keyspace@0*__:k", Place::At(0), Place::At(0)),
+            ("__keyspace@[0]__:k", Place::At(0), Place::At(0)),
+            ("__keyspace@0__", Place::At(0), Place::At(0)),
+            ("__KEYSPACE@0__:k", Place::At(0), Place::At(0)),
+            ("__keyevent@0__:set", Place::Nowhere, Place::Nowhere),
+            ("__keyevent@0__:*", Place::Nowhere, Place::Nowhere),
+            ("__keyevent@*__:expired", Place::At(0), Place::Nowhere),
+            ("__keyevent@*", Place::At(0), Place::At(0)),
+            ("__key*__:*", Place::At(0), Place::At(0)),
+            ("*", Place::At(0), Place::At(0)),
+            ("?_keyspace@0__:*", Place::At(0), Place::At(0)),
+            ("\\__keyspace@0__:*", Place::At(0), Place::At(0)),
+            ("__redis__:invalidate", Place::Nowhere, Place::At(0)),
+            ("__redis__:*", Place::At(0), Place::At(0)),
+        ] {
+            assert_eq!(channel_place(name.as_bytes()), of_channel, "{name}");
+            assert_eq!(pattern_place(name.as_bytes()), of_pattern, "{name}");
+        }
+    }
+}
