@@ -6,7 +6,7 @@ use super::pinned::refused_by_upstream;
 use crate::command::{Args, Local, Pin, Route, is_inventory};
 use crate::config::Passthrough;
 use crate::metrics::ErrorKind;
-use crate::resp::ArgRange;
+use crate::resp::{ArgRange, write};
 use crate::tenant::isolation::{Back, Isolation, Own, Verdict, judge};
 use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
@@ -111,6 +111,17 @@ impl Core {
                     Some(db) if db != i64::from(home) => self.shut(ErrorKind::Refused, OTHER_DATABASE, args),
                     _ => Gate::Open,
                 }
+            }
+            // WHOAMI: not the upstream's user. In the order of all else, inside MULTI too.
+            Verdict::Own(Own::Session) if args.is(0, "ACL") => {
+                let (mut frame, mut ranges) = (BytesMut::new(), Vec::new());
+                write::array_header(&mut frame, 2);
+                for word in [b"ECHO".as_slice(), tenant.name.as_bytes()] {
+                    write::bulk(&mut frame, word);
+                    let end = frame.len() - b"\r\n".len();
+                    ranges.push(ArgRange { start: end - word.len(), end });
+                }
+                Gate::Rewritten(frame, ranges)
             }
             Verdict::Own(Own::Session) => Gate::Open,
             Verdict::Own(own) => Gate::Shut(self.ask_about_keys(own, args)),
