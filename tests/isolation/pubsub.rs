@@ -135,3 +135,23 @@ fn invalidations_name_the_tenants_own_keys() {
     world.acme(3).call("SET k v");
     assert_eq!(next(&mut acme), [Reply::bulk("invalidate"), Reply::Array(bulks(&["k"]))]);
 }
+
+/// Redis 7.0 writes a message to the client that publishes it into the middle of EXEC's reply.
+#[test]
+fn a_message_within_the_reply_of_exec_is_told_as_any_other() {
+    let world = World::new();
+    let mut acme = world.acme(3);
+    acme.conn().send(&encode(&words("SUBSCRIBE c __keyevent@0__:set")));
+    acme.conn().raw();
+    acme.conn().raw();
+    let lines = ["MULTI", "PUBLISH c hello", "SET k v", "ECHO x", "EXEC"];
+    acme.conn().send(&lines.iter().flat_map(|line| encode(&words(line))).collect::<Vec<u8>>());
+    acme.conn().send(&encode(&["ECHO", "the end"]));
+    let mut bytes = Vec::new();
+    while memchr::memmem::find(&bytes, b"the end").is_none() {
+        bytes.extend(acme.conn().read_some());
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(!text.contains("acme:"), "{text:?}");
+    assert!(text.contains("$1\r\nc\r\n$5\r\nhello\r\n") && text.contains("$1\r\nk\r\n"), "{text:?}");
+}
