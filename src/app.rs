@@ -2,8 +2,8 @@
 //! only file that sees all.
 
 use crate::admin::{self, AdminState, Readiness};
-use crate::config::{Config, UpstreamUrl};
-use crate::error::Kind;
+use crate::config::{self, Config, UpstreamUrl};
+use crate::error::{Kind, UpstreamError};
 use crate::inventory::batcher::{BatcherLimits, Namespaces};
 use crate::inventory::reaper::ReaperSettings;
 use crate::inventory::{keys, script};
@@ -15,20 +15,20 @@ use crate::session::clients::Clients;
 use crate::tenant::{Tenants, resolve};
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
-use crate::upstream::pool::{Claim, Fitting, Manager};
+use crate::upstream::pool::{Claim, Fitting};
 use crate::upstream::target::Target;
 use crate::worker::{self, OnRound, StopBy, WorkerParts};
-use bb8_redis::bb8::ManageConnection;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-/// A start waits so long for the upstream to say that it cannot serve; one that is slower is met later.
-const FIRST_LOOK: Duration = Duration::from_millis(500);
-/// See [`Metrics::run_upkeep`] and [`Memory`].
+/// A worker may take so much longer to end than it was told.
+const GRACE: Duration = Duration::from_millis(500);
+/// See [`Memory`].
 const UPKEEP: Duration = Duration::from_secs(1);
 /// For tests alone: the upstream key that holds the script's time, unix ms, in place of the upstream's clock.
 const TEST_CLOCK_KEY: &str = "INVENTORY_SENTINEL_TEST_CLOCK_KEY";
@@ -70,41 +70,47 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         UpstreamUrl::Server { .. } => None,
     };
     let target = target(config, managed.as_ref())?;
-    let metrics = Metrics::new().map_err(|error| format!("metrics: {error}"))?;
+    let metrics = Metrics::new();
     let readiness = Arc::new(Readiness::new());
     let (tenants, changed) = watch::channel(Arc::new(resolve(config, &Tenants::default())?));
     if config.tenants.is_empty() {
         // Its figures are there from the start, so that a rate over one is never absent.
         drop(metrics.operations(&config.inventory.namespace));
     }
+    let wants_facts = config.tenants.iter().any(config::Tenant::needs_facts);
     let parts = worker_parts(config, target.clone(), changed, &metrics, on_round(&readiness, &metrics));
-    if let Err(error) = first_look(&parts).await {
-        if let Some(managed) = managed {
-            managed.stop().await;
-        }
-        return Err(error);
-    }
+    parts.knowledge.facts_wanted.store(wants_facts, Ordering::Release);
 
     let (stop, stopped) = watch::channel(None);
     let (mut doors, mut workers) = (Vec::new(), Vec::new());
+    let (on_first_look, found) = oneshot::channel();
+    let mut on_first_look = Some(on_first_look);
     for index in 0..config.sidecar.workers {
         let (door, clients) = WorkerDoor::new();
         doors.push(door);
-        let mut parts = parts.clone();
+        let mut parts = WorkerParts { metrics: metrics.for_thread(), ..parts.clone() };
         if index > 0 {
             parts.reaper = None;
         }
+        let on_first_look = on_first_look.take();
         let (stopped, (ended, end)) = (stopped.clone(), oneshot::channel());
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                if let Err(error) = worker::run(parts, clients, stopped) {
+                if let Err(error) = worker::run(parts, clients, stopped, on_first_look) {
                     tracing::error!(%error, "a worker could not run");
                 }
                 let _ = ended.send(());
             })
             .map_err(|error| format!("cannot start worker {index}: {error}"))?;
         workers.push((thread, end));
+    }
+    // A worker that could not run has said so.
+    if let Err(error) = first_look(found.await.unwrap_or(Some(Ok(()))), &target) {
+        if let Some(managed) = managed {
+            managed.stop().await;
+        }
+        return Err(error);
     }
 
     let running = Running {
@@ -153,7 +159,7 @@ impl Running {
         let ended = async {
             for (thread, ended) in workers {
                 // A worker that holds on past the end is left to the process's end.
-                if tokio::time::timeout_at(end + FIRST_LOOK, ended).await.is_ok() {
+                if tokio::time::timeout_at(end + GRACE, ended).await.is_ok() {
                     let _ = thread.join();
                 }
             }
@@ -279,21 +285,22 @@ pub fn worker_parts(
 }
 
 /// An upstream that can never serve (credentials, version, cells) fails the start; one that is not there does not.
-async fn first_look(parts: &WorkerParts) -> Result<(), String> {
-    let manager = Manager::new(&parts.target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
-    match tokio::time::timeout(FIRST_LOOK, manager.connect()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) if error.is_fatal() => {
-            return Err(start_error(&parts.target.address.to_string(), &error.detail));
+fn first_look(found: Option<Result<(), UpstreamError>>, target: &Target) -> Result<(), String> {
+    match found {
+        Some(Ok(())) => {}
+        Some(Err(error)) if error.is_fatal() => {
+            return Err(start_error(&target.address.to_string(), &error.detail));
         }
-        Ok(Err(error)) if error.kind == Kind::NoPassword => tracing::warn!(
-            upstream = %parts.target.address,
+        Some(Err(error)) if error.kind == Kind::NoPassword => tracing::warn!(
+            upstream = %target.address,
             "the upstream wants a password, and upstream.url has none: INV commands are refused, and all others of clients \
              that do not say AUTH themselves"
         ),
-        Ok(Err(error)) => tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again"),
-        Err(_) => {
-            tracing::warn!(upstream = %parts.target.address, "the upstream is slow to answer; serving without it and trying again");
+        Some(Err(error)) => {
+            tracing::warn!(%error, "the upstream is not there yet; serving without it and trying again");
+        }
+        None => {
+            tracing::warn!(upstream = %target.address, "the upstream is slow to answer; serving without it and trying again");
         }
     }
     Ok(())
@@ -316,12 +323,10 @@ fn tasks(
     let clients_max = config.listen.clients_max;
     let of_listener = metrics.clone();
     let mut tasks = vec![tokio::spawn(async move { listeners.accept(&doors, clients_max, &of_listener).await })];
-    let of_upkeep = metrics.clone();
     tasks.push(tokio::spawn(async move {
         let mut memory = Memory::default();
         loop {
             tokio::time::sleep(UPKEEP).await;
-            of_upkeep.run_upkeep();
             if memory.is_idle(clients.count()) {
                 memory::give_back();
             }

@@ -1,6 +1,7 @@
 //! One worker: a thread with a runtime of its own, its sessions, its links, its batcher. Workers share only what must be
 //! shared: knowledge of the upstream, the protected SKUs, the count of pinned connections, figures.
 
+use crate::error::UpstreamError;
 use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts, Namespaces};
 use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
 use crate::listener::{Accepted, ClientGuard};
@@ -14,25 +15,32 @@ use crate::upstream::knowledge::{Knowledge, keep_commands_known};
 use crate::upstream::link::new_scratch;
 use crate::upstream::links::pins::PinCounts;
 use crate::upstream::links::{LinkLimits, Links};
-use crate::upstream::pool::{Fitting, Manager, Pool};
+use crate::upstream::pool::{Fitting, Manager, Pool, PoolConnection};
 use crate::upstream::stream::Stream;
 use crate::upstream::target::Target;
+use bb8_redis::bb8::ManageConnection;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// A stopping sidecar is idle when no client has sent anything for so long.
 const QUIET: Duration = Duration::from_millis(100);
+/// A start waits so long for the upstream to say that it cannot serve; one that is slower is met later.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// How often a stopping sidecar looks.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Hears after each round of the reaper whether the upstream answered.
 pub type OnRound = Arc<dyn Fn(Result<(), String>) + Send + Sync>;
+
+/// Hears once what came of the first connection to the upstream; None: it took too long. Where the upstream can never serve,
+/// the worker ends.
+pub type OnFirstLook = oneshot::Sender<Option<Result<(), UpstreamError>>>;
 
 /// What a worker is made of.
 #[derive(Clone)]
@@ -78,7 +86,8 @@ pub struct StopBy {
 
 type Sessions = Rc<RefCell<HashMap<u64, Rc<ReplyQueue>>>>;
 
-/// Runs a worker on this thread until it is told to stop and has.
+/// Runs a worker on this thread until it is told to stop and has. With `first_look` it connects to the upstream before all
+/// else, and keeps the connection.
 ///
 /// # Errors
 /// Where no runtime can be made, or the target cannot be expressed.
@@ -86,22 +95,41 @@ pub fn run(
     parts: WorkerParts,
     clients: mpsc::Receiver<(Accepted, ClientGuard)>,
     stop: watch::Receiver<Option<StopBy>>,
+    first_look: Option<OnFirstLook>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
-    runtime.block_on(work(parts, clients, stop))
+    runtime.block_on(work(parts, clients, stop, first_look))
 }
 
 async fn work(
     parts: WorkerParts,
     mut clients: mpsc::Receiver<(Accepted, ClientGuard)>,
     mut stop: watch::Receiver<Option<StopBy>>,
+    first_look: Option<OnFirstLook>,
 ) -> io::Result<()> {
     let metrics = parts.metrics.clone();
     let mut tenants = parts.tenants.clone();
     let reaper = parts.reaper.clone();
-    let context = Rc::new(session_context(parts)?);
+    let first = match first_look {
+        None => None,
+        Some(on_first_look) => match look(&parts).await {
+            Some(Err(error)) if error.is_fatal() => {
+                let _ = on_first_look.send(Some(Err(error)));
+                return Ok(());
+            }
+            looked => {
+                let (first, found) = looked.map_or((None, None), |looked| match looked {
+                    Ok(first) => (Some(first), Some(Ok(()))),
+                    Err(error) => (None, Some(Err(error))),
+                });
+                let _ = on_first_look.send(found);
+                first
+            }
+        },
+    };
+    let context = Rc::new(session_context(parts, first)?);
     if let Some((settings, on_round)) = reaper {
         let inventories = |context: &Rc<SessionContext>| {
             let context = Rc::clone(context);
@@ -153,6 +181,12 @@ async fn work(
     Ok(())
 }
 
+/// None: it takes too long.
+async fn look(parts: &WorkerParts) -> Option<Result<PoolConnection, UpstreamError>> {
+    let manager = Manager::new(&parts.target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
+    timeout(FIRST_LOOK, manager.connect()).await.ok()
+}
+
 /// Until all clients are answered and none has sent anything for a while. Cancel safe: it only looks.
 async fn quiet(context: &SessionContext, sessions: &Sessions) {
     let (mut seen, mut since) = (context.requests.get(), Instant::now());
@@ -168,15 +202,20 @@ async fn quiet(context: &SessionContext, sessions: &Sessions) {
     }
 }
 
-/// What the sessions of a worker share, its links and its batcher among it. To be called on the worker's runtime.
+/// What the sessions of a worker share, its links and its batcher among it. To be called on the worker's runtime. `first` is a
+/// connection for batches that is there already.
 ///
 /// # Errors
 /// Where the target cannot be expressed.
-pub fn session_context(parts: WorkerParts) -> io::Result<SessionContext> {
+pub fn session_context(parts: WorkerParts, first: Option<PoolConnection>) -> io::Result<SessionContext> {
     let scratch = new_scratch();
     let target = Rc::new(parts.target.clone());
     let manager = Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
     let pool = manager.into_pool(parts.pool_size, parts.batcher.deadline);
+    // Were it lost meanwhile the pool would make another.
+    if let Some(first) = first {
+        drop(pool.add(first));
+    }
     if parts.reaper.is_some() {
         let (knowledge, clients) = (Arc::clone(&parts.knowledge), Arc::clone(&parts.clients));
         let learnt = move || clients.wake_pinned();

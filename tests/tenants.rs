@@ -99,3 +99,34 @@ fn a_refused_auth_leaves_a_client_what_it_was() {
     assert_eq!(text(&mut conn, &["AUTH", "rival", "rival-secret"]), "+OK\r\n");
     assert_eq!(text(&mut conn, &["INV.STOCK", "tee"]), "$-1\r\n");
 }
+
+#[test]
+fn an_isolated_tenant_sees_its_own_keys_in_its_own_spelling_and_no_others() {
+    let redis = Redis::start();
+    let (sidecar, _file) = sidecar(&redis, TWO);
+    let (mut ours, mut theirs) = (acme(&sidecar), sidecar.conn());
+    text(&mut theirs, &["AUTH", "rival", "rival-secret"]);
+    assert_eq!(text(&mut theirs, &["MSET", "k", "theirs", "z", "1"]), "+OK\r\n");
+    assert_eq!(text(&mut ours, &["GET", "k"]), "$-1\r\n");
+    assert_eq!(text(&mut ours, &["RANDOMKEY"]), "$-1\r\n");
+    assert_eq!(text(&mut ours, &["SET", "k", "ours"]), "+OK\r\n");
+    assert_eq!(text(&mut ours, &["DBSIZE"]), ":1\r\n");
+    assert_eq!(text(&mut ours, &["KEYS", "*"]), "*1\r\n$1\r\nk\r\n");
+    assert_eq!(text(&mut ours, &["RANDOMKEY"]), "$1\r\nk\r\n");
+    assert_eq!(text(&mut ours, &["SCAN", "0"]), "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n");
+    assert_eq!(text(&mut ours, &["LPUSH", "l", "1"]), ":1\r\n");
+    assert_eq!(text(&mut ours, &["BLPOP", "l", "0"]), "*2\r\n$1\r\nl\r\n$1\r\n1\r\n");
+    assert_eq!(text(&mut ours, &["MULTI"]), "+OK\r\n");
+    for request in [&["GET", "k"][..], &["RPUSH", "l", "2"], &["LMPOP", "1", "l", "LEFT"]] {
+        assert_eq!(text(&mut ours, request), "+QUEUED\r\n");
+    }
+    assert_eq!(text(&mut ours, &["EXEC"]), "*3\r\n$4\r\nours\r\n:1\r\n*2\r\n$1\r\nl\r\n*1\r\n$1\r\n2\r\n");
+    assert_eq!(text(&mut ours, &["SUBSCRIBE", "c"]), "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    assert_eq!(text(&mut theirs, &["PUBLISH", "c", "x"]), ":0\r\n");
+    let mut upstream = redis.conn();
+    assert_eq!(text(&mut upstream, &["PUBLISH", "acme:c", "hello"]), ":1\r\n");
+    assert_eq!(String::from_utf8_lossy(&ours.raw()), "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhello\r\n");
+    assert!(text(&mut theirs, &["FLUSHALL"]).starts_with("-NOPERM "));
+    assert!(text(&mut theirs, &["SELECT", "1"]).starts_with("-NOPERM "));
+    assert_eq!(text(&mut upstream, &["EXISTS", "acme:k", "rival:k"]), ":2\r\n");
+}

@@ -57,14 +57,14 @@ impl Replay {
             ("inventory.operation_deadline_ms", "600000".into()),
         ];
         let config = load(None, &settings.map(|(key, value)| (key.to_owned(), value))).expect("a configuration");
-        let metrics = Metrics::new().expect("metrics");
+        let metrics = Metrics::new();
         let target = target(&config, None).expect("a target");
         let tenants = resolve(&config, &Tenants::default()).expect("tenants");
         let tenants = tokio::sync::watch::channel(Arc::new(tenants)).1;
         let parts = worker_parts(&config, target, tenants, &metrics, Arc::new(|_| {}));
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default()).expect("a runtime");
-        let context = runtime.block_on(async { Rc::new(session_context(parts).expect("a worker")) });
+        let context = runtime.block_on(async { Rc::new(session_context(parts, None).expect("a worker")) });
         let mut replay = Self { runtime, context, upstream, clients: Vec::new(), _dir: dir };
         for _ in 0..clients {
             replay.connect();

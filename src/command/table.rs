@@ -21,29 +21,35 @@ pub struct CommandTable {
 }
 
 impl CommandTable {
+    /// One that knows no command yet, of an upstream that is there.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1, ..Self::default() }
+    }
+
     /// From names and their flags, as COMMAND lists them.
     #[must_use]
     pub fn from_flags(commands: Vec<(String, Vec<String>)>) -> Self {
-        let ways = commands
-            .into_iter()
-            .map(|(name, flags)| {
-                let name = name.to_ascii_uppercase().into_bytes().into_boxed_slice();
-                let blocking = flags.iter().any(|flag| flag == "blocking");
-                let way = match exception(&name) {
-                    Some(exception) => Way::Exception(exception),
-                    None => Way::Plain(if blocking { Route::Pin(Pin::Blocking) } else { Route::Link }),
-                };
-                (name, way)
-            })
-            .collect();
-        Self { ways, id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1, containers: HashSet::default(), facts: None }
+        let mut table = Self::new();
+        for (name, flags) in commands {
+            table.add(name.as_bytes(), flags.iter().any(|flag| flag == "blocking"));
+        }
+        table
     }
 
-    /// These have subcommands, by their lower-case names.
-    #[must_use]
-    pub fn with_containers(mut self, names: impl IntoIterator<Item = String>) -> Self {
-        self.containers = names.into_iter().map(|name| name.into_bytes().into_boxed_slice()).collect();
-        self
+    /// It knows this one too, and whether the upstream may let it wait.
+    pub fn add(&mut self, name: &[u8], is_blocking: bool) {
+        let name = name.to_ascii_uppercase().into_boxed_slice();
+        let way = match exception(&name) {
+            Some(exception) => Way::Exception(exception),
+            None => Way::Plain(if is_blocking { Route::Pin(Pin::Blocking) } else { Route::Link }),
+        };
+        self.ways.insert(name, way);
+    }
+
+    /// The command of this lower-case name has subcommands.
+    pub fn add_container(&mut self, lower: &[u8]) {
+        self.containers.insert(lower.into());
     }
 
     /// What tenants' rights and isolation need beside it.

@@ -181,15 +181,14 @@ impl Loader {
                     let (key, place) = given.unwrap_or((relation.keys[0], "default".to_owned()));
                     self.faults.push(Fault { place, key: key.to_owned(), message: relation.message });
                 }
-                for (at, key, message) in tenants::broken(&config.tenants, &config.listen) {
-                    let path = format!("{TENANTS}.{key}");
-                    if self.faulty.contains(&path) {
-                        continue;
-                    }
+                // Of entries that are not whole nothing more is said: it would be of what was left out.
+                let whole = !self.faulty.iter().any(|key| key.starts_with(TENANTS));
+                let broken = if whole { tenants::broken(&config.tenants, &config.listen) } else { Vec::new() };
+                for (at, key, message) in broken {
                     let entry = || self.places.get(&format!("{TENANTS}.{at}"));
                     let place = self.places.get(&format!("{TENANTS}.{at}.{key}")).or_else(entry);
                     let place = place.cloned().unwrap_or_default();
-                    self.faults.push(Fault { place, key: path, message });
+                    self.faults.push(Fault { place, key: format!("{TENANTS}.{key}"), message });
                 }
                 if self.faults.is_empty() {
                     return Ok(config);

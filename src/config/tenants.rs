@@ -122,6 +122,12 @@ impl Tenant {
             || self.password_hash.is_some()
     }
 
+    /// Of the upstream's commands more must be known than which way each goes.
+    #[must_use]
+    pub fn needs_facts(&self) -> bool {
+        self.passthrough != Passthrough::Full || !self.allow.is_empty() || !self.deny.is_empty()
+    }
+
     /// It has a listener of its own.
     #[must_use]
     pub fn has_door(&self) -> bool {

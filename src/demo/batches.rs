@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn the_sidecars_own_figures_are_understood() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new();
         assert_eq!(Batches::of(&metrics).size(), None);
         [1.0, 5.0, 12.0].iter().for_each(|operations| metrics.batch_operations.record(*operations));
         let earlier = Batches::of(&metrics);

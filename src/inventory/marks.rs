@@ -18,10 +18,18 @@ struct CellMarks {
     asked: Option<Instant>,
 }
 
+/// The map of cells is so many: it is written when the list is read. (dashmap's own choice reads a dozen files.)
+const SHARDS: usize = 4;
+
 /// By cell of the namespace.
-#[derive(Default)]
 pub struct Marks {
     cells: DashMap<u16, CellMarks>,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { cells: DashMap::with_shard_amount(SHARDS) }
+    }
 }
 
 impl Marks {

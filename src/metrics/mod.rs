@@ -7,6 +7,7 @@ mod figures;
 mod labels;
 mod list;
 mod operations;
+mod registry;
 
 #[cfg(test)]
 mod tests;
@@ -16,9 +17,9 @@ use std::ops::Index;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::metrics::{Counter, Gauge, Histogram, Key, Label as KeyLabel, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use registry::Registry;
 
+pub use ::metrics::{Counter, Gauge, Histogram};
 pub use figures::{Ended, Figures};
 pub use labels::{ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Route, Status};
 pub use list::{Kind, METRICS, Metric};
@@ -48,8 +49,7 @@ impl<L: Label, H> Index<L> for By<L, H> {
 /// A sidecar's metrics. Cloning is cheap and yields the same figures; recording is an atomic addition, without look-up.
 #[derive(Clone)]
 pub struct Metrics {
-    recorder: Arc<PrometheusRecorder>,
-    handle: PrometheusHandle,
+    registry: Arc<Registry>,
     since: Instant,
     /// Clients connected now.
     pub clients: Gauge,
@@ -85,53 +85,52 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A recorder of its own and all handles.
-    ///
-    /// # Errors
-    ///
-    /// Where a histogram of the list has no buckets: a mistake in the list, which a test finds.
-    pub fn new() -> Result<Self, BuildError> {
-        let mut builder = PrometheusBuilder::new();
-        for metric in METRICS {
-            if let Kind::Histogram(buckets) = metric.kind {
-                builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
-            }
-        }
-        let recorder = Arc::new(builder.build_recorder());
-        describe(&recorder);
-        gauge(&recorder, &list::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
-        Ok(Self {
-            handle: recorder.handle(),
+    /// A registry of its own and all handles.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Arc::new(Registry::default());
+        registry.gauge(&list::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        Self {
             since: Instant::now(),
-            clients: gauge(&recorder, &list::CLIENTS, &[]),
-            clients_total: counter(&recorder, &list::CLIENTS_TOTAL, &[]),
-            requests: counters(&recorder, &list::REQUESTS_TOTAL, &[]),
+            clients: registry.gauge(&list::CLIENTS, &[]),
+            clients_total: registry.counter(&list::CLIENTS_TOTAL, &[]),
+            requests: counters(&registry, &list::REQUESTS_TOTAL, &[]),
             upstream_connections: By::new(|kind: ConnectionKind| {
-                gauge(&recorder, &list::UPSTREAM_CONNECTIONS, &[(ConnectionKind::NAME, kind.word())])
+                registry.gauge(&list::UPSTREAM_CONNECTIONS, &[(ConnectionKind::NAME, kind.word())])
             }),
-            pins: counters(&recorder, &list::PINS_TOTAL, &[]),
-            pinned_clients: gauge(&recorder, &list::PINNED_CLIENTS, &[]),
-            batch_operations: histogram(&recorder, &list::BATCH_OPERATIONS, &[]),
-            batch_round_trip: histogram(&recorder, &list::BATCH_ROUND_TRIP_SECONDS, &[]),
-            pool_wait: histogram(&recorder, &list::POOL_WAIT_SECONDS, &[]),
-            reconnects: counters(&recorder, &list::RECONNECTS_TOTAL, &[]),
-            auth_failures: counter(&recorder, &list::AUTH_FAILURES_TOTAL, &[]),
-            retries: counter(&recorder, &list::RETRIES_TOTAL, &[]),
-            bytes: counters(&recorder, &list::BYTES_TOTAL, &[]),
-            upstream_up: gauge(&recorder, &list::UPSTREAM_UP, &[]),
-            queue_operations: gauge(&recorder, &list::QUEUE_OPERATIONS, &[]),
+            pins: counters(&registry, &list::PINS_TOTAL, &[]),
+            pinned_clients: registry.gauge(&list::PINNED_CLIENTS, &[]),
+            batch_operations: registry.histogram(&list::BATCH_OPERATIONS, &[]),
+            batch_round_trip: registry.histogram(&list::BATCH_ROUND_TRIP_SECONDS, &[]),
+            pool_wait: registry.histogram(&list::POOL_WAIT_SECONDS, &[]),
+            reconnects: counters(&registry, &list::RECONNECTS_TOTAL, &[]),
+            auth_failures: registry.counter(&list::AUTH_FAILURES_TOTAL, &[]),
+            retries: registry.counter(&list::RETRIES_TOTAL, &[]),
+            bytes: counters(&registry, &list::BYTES_TOTAL, &[]),
+            upstream_up: registry.gauge(&list::UPSTREAM_UP, &[]),
+            queue_operations: registry.gauge(&list::QUEUE_OPERATIONS, &[]),
             errors: By::new(|origin: ErrorOrigin| {
-                counters(&recorder, &list::ERRORS_TOTAL, &[(ErrorOrigin::NAME, origin.word())])
+                counters(&registry, &list::ERRORS_TOTAL, &[(ErrorOrigin::NAME, origin.word())])
             }),
-            recorder,
-        })
+            registry,
+        }
+    }
+
+    /// The same figures for another thread, which counts what is counted with each request by itself: threads that add to
+    /// the same memory wait for each other.
+    #[must_use]
+    pub fn for_thread(&self) -> Self {
+        let own = self.clone();
+        let requests = By::new(|route: Route| self.registry.another_counter(&list::REQUESTS_TOTAL, &[pair(route)]));
+        let bytes = By::new(|way: Direction| self.registry.another_counter(&list::BYTES_TOTAL, &[pair(way)]));
+        Self { requests, bytes, ..own }
     }
 
     /// The handles of a namespace's operations. Make them once a namespace and keep them; asking twice yields the same
     /// figures.
     #[must_use]
     pub fn operations(&self, namespace: &str) -> OperationMetrics {
-        OperationMetrics::new(&self.recorder, namespace)
+        OperationMetrics::new(&self.registry, namespace)
     }
 
     /// Counts an error.
@@ -142,7 +141,7 @@ impl Metrics {
     /// All figures as Prometheus text (format 0.0.4).
     #[must_use]
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.registry.render()
     }
 
     /// Figures for INFO; those of operations are this namespace's.
@@ -150,50 +149,23 @@ impl Metrics {
     pub fn figures(&self, namespace: &str) -> Figures {
         Figures::read(&self.render(), self.since.elapsed(), namespace)
     }
+}
 
-    /// Moves what the histograms took into their buckets. Each sample takes 16 bytes until then, so it must be called
-    /// about once a second whether or not anybody scrapes.
-    pub fn run_upkeep(&self) {
-        self.handle.run_upkeep();
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-fn describe(recorder: &PrometheusRecorder) {
-    for metric in METRICS {
-        let help = format!("{} Unit: {}.", metric.help, metric.unit);
-        match metric.kind {
-            Kind::Counter => recorder.describe_counter(metric.name.into(), None, help.into()),
-            Kind::Gauge => recorder.describe_gauge(metric.name.into(), None, help.into()),
-            Kind::Histogram(_) => recorder.describe_histogram(metric.name.into(), None, help.into()),
-        }
-    }
-}
-
-/// The exporter asks for it and uses nothing of it.
-static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
-
-fn key(metric: &Metric, labels: &[(&'static str, &str)]) -> Key {
-    let labels: Vec<KeyLabel> = labels.iter().map(|(name, value)| KeyLabel::new(*name, (*value).to_owned())).collect();
-    Key::from_parts(metric.name, labels)
-}
-
-fn counter(recorder: &PrometheusRecorder, metric: &Metric, labels: &[(&'static str, &str)]) -> Counter {
-    recorder.register_counter(&key(metric, labels), &METADATA)
-}
-
-fn gauge(recorder: &PrometheusRecorder, metric: &Metric, labels: &[(&'static str, &str)]) -> Gauge {
-    recorder.register_gauge(&key(metric, labels), &METADATA)
-}
-
-fn histogram(recorder: &PrometheusRecorder, metric: &Metric, labels: &[(&'static str, &str)]) -> Histogram {
-    recorder.register_histogram(&key(metric, labels), &METADATA)
+fn pair<L: Label>(label: L) -> (&'static str, &'static str) {
+    (L::NAME, label.word())
 }
 
 /// One counter for each value of the label, beside the labels that are given.
 fn counters<L: Label>(
-    recorder: &PrometheusRecorder,
-    metric: &Metric,
+    registry: &Registry,
+    metric: &'static Metric,
     labels: &[(&'static str, &'static str)],
 ) -> By<L, Counter> {
-    By::new(|label: L| counter(recorder, metric, &[labels, &[(L::NAME, label.word())]].concat()))
+    By::new(|label: L| registry.counter(metric, &[labels, &[pair(label)]].concat()))
 }

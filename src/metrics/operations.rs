@@ -5,12 +5,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ::metrics::{Counter, Histogram};
-use metrics_exporter_prometheus::PrometheusRecorder;
-
+use super::By;
 use super::labels::{Label, Operation, Status};
 use super::list::{self, Metric};
-use super::{By, counter, histogram};
+use super::registry::Registry;
+use super::{Counter, Histogram};
 
 const NAMESPACE: &str = "namespace";
 
@@ -23,7 +22,7 @@ pub struct OperationMetrics {
 }
 
 struct Shared {
-    recorder: Arc<PrometheusRecorder>,
+    registry: Arc<Registry>,
     namespace: String,
     by_operation: By<Operation, OfOperation>,
 }
@@ -41,16 +40,16 @@ struct OfStatus {
 }
 
 impl OperationMetrics {
-    pub(super) fn new(recorder: &Arc<PrometheusRecorder>, namespace: &str) -> Self {
+    pub(super) fn new(registry: &Arc<Registry>, namespace: &str) -> Self {
         let by_operation = By::new(|operation: Operation| {
             let labels = [(NAMESPACE, namespace), (Operation::NAME, operation.word())];
             OfOperation {
-                duration: histogram(recorder, &list::OPERATION_DURATION_SECONDS, &labels),
+                duration: registry.histogram(&list::OPERATION_DURATION_SECONDS, &labels),
                 by_status: By::new(|_| OnceLock::new()),
             }
         });
-        let reservations_expired = counter(recorder, &list::RESERVATIONS_EXPIRED_TOTAL, &[(NAMESPACE, namespace)]);
-        let shared = Shared { recorder: Arc::clone(recorder), namespace: namespace.to_owned(), by_operation };
+        let reservations_expired = registry.counter(&list::RESERVATIONS_EXPIRED_TOTAL, &[(NAMESPACE, namespace)]);
+        let shared = Shared { registry: Arc::clone(registry), namespace: namespace.to_owned(), by_operation };
         // `ok` is there from the start, so that a rate over it is never absent.
         for operation in Operation::ALL {
             shared.counters(*operation, Status::Ok);
@@ -65,8 +64,9 @@ impl OperationMetrics {
         if let Some(own) = &counters.own {
             own.increment(n);
         }
-        let samples = usize::try_from(n).unwrap_or(usize::MAX);
-        self.shared.by_operation[operation].duration.record_many(duration.as_secs_f64(), samples);
+        self.shared.by_operation[operation]
+            .duration
+            .record_many(duration.as_secs_f64(), usize::try_from(n).unwrap_or(usize::MAX));
     }
 }
 
@@ -79,8 +79,8 @@ impl Shared {
                 (Status::NAME, status.word()),
             ];
             OfStatus {
-                all: counter(&self.recorder, &list::OPERATIONS_TOTAL, &labels),
-                own: own_metric(operation).map(|metric| counter(&self.recorder, metric, &labels)),
+                all: self.registry.counter(&list::OPERATIONS_TOTAL, &labels),
+                own: own_metric(operation).map(|metric| self.registry.counter(metric, &labels)),
             }
         })
     }

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn every_metric_is_rendered_with_help_type_and_unit() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new();
     let _operations = metrics.operations("default");
     let text = metrics.render();
     for metric in METRICS {
@@ -26,7 +26,7 @@ fn every_metric_is_rendered_with_help_type_and_unit() {
 
 #[test]
 fn an_operation_is_counted_under_its_status_and_timed() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new();
     let operations = metrics.operations("acme");
     operations.record(Operation::Reserve, Status::Ok, Duration::from_micros(80), 3);
     metrics.operations("acme").record(Operation::Reserve, Status::Ok, Duration::from_millis(3), 1);
@@ -55,22 +55,23 @@ fn an_operation_is_counted_under_its_status_and_timed() {
 
 #[test]
 fn the_sidecars_own_figures_are_counted_under_their_labels() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new();
     metrics.clients.increment(2.0);
     metrics.clients.decrement(1.0);
     metrics.clients_total.increment(2);
-    metrics.requests[Route::Pinned].increment(7);
+    metrics.requests[Route::Pinned].increment(3);
+    metrics.for_thread().requests[Route::Pinned].increment(4);
     metrics.upstream_connections[ConnectionKind::Pool].set(2.0);
     metrics.batch_operations.record(3.0);
     metrics.batch_round_trip.record(0.0002);
     metrics.pool_wait.record(0.0);
     metrics.reconnects[ConnectionKind::Link].increment(1);
     metrics.retries.increment(4);
-    metrics.bytes[Direction::UpstreamOut].increment(1000);
+    metrics.for_thread().bytes[Direction::UpstreamOut].increment(400);
+    metrics.for_thread().bytes[Direction::UpstreamOut].increment(600);
     metrics.upstream_up.set(1.0);
     metrics.queue_operations.set(9.0);
     metrics.error(ErrorOrigin::Client, ErrorKind::SlowReader);
-    metrics.run_upkeep();
     let text = metrics.clone().render();
     for line in [
         "clients 1",
@@ -96,7 +97,7 @@ fn the_sidecars_own_figures_are_counted_under_their_labels() {
 
 #[test]
 fn figures_read_back_are_those_that_were_recorded() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new();
     let (ours, theirs) = (metrics.operations("ours"), metrics.operations("theirs"));
     let none = metrics.figures("ours");
     assert!((none.batches, none.upstream_up, none.operations_per_batch()) == (0, false, 0.0), "{none:?}");
@@ -130,7 +131,7 @@ fn figures_read_back_are_those_that_were_recorded() {
 
 #[test]
 fn two_sidecars_in_one_process_count_apart() {
-    let (one, other) = (Metrics::new().unwrap(), Metrics::new().unwrap());
+    let (one, other) = (Metrics::new(), Metrics::new());
     one.retries.increment(1);
     assert!(one.render().contains("inventory_sentinel_retries_total 1\n"));
     assert!(other.render().contains("inventory_sentinel_retries_total 0\n"));

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+/// The map of clients is so many, so that workers do not wait for each other. (dashmap's own choice reads a dozen files.)
+const SHARDS: usize = 16;
+
 /// See the module.
-#[derive(Default)]
 pub struct Clients {
     entries: DashMap<u64, Arc<ClientEntry>>,
     last_id: AtomicU64,
@@ -101,6 +103,17 @@ pub enum OwnConnection {
     NoClient,
     /// As many as may have one.
     Refused,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            entries: DashMap::with_shard_amount(SHARDS),
+            last_id: AtomicU64::default(),
+            paused_until: Mutex::default(),
+            paused: AtomicBool::default(),
+        }
+    }
 }
 
 impl Clients {

@@ -8,7 +8,7 @@ use crate::inventory::docs::{KeysOf, Listed, keys_of, write_docs, write_entry};
 use crate::metrics::Label;
 use crate::resp::{Proto, ReplyQueue, splice, write};
 use crate::tenant::Tenant;
-use crate::upstream::engine::command_table_of;
+use crate::upstream::command_reply::command_table_of;
 use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
 use std::fmt::Write;

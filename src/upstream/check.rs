@@ -7,14 +7,14 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use bb8_redis::redis::aio::MultiplexedConnection;
-use bb8_redis::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError, cmd,
-};
+use bb8_redis::redis::Value;
 use tokio::time::timeout;
 
 use super::managed::Managed;
+use super::target::Target;
+use super::wire::Wire;
 use crate::config::{Address, Config, UpstreamUrl};
+use crate::error::{Kind, UpstreamError};
 
 /// The oldest engine whose scripts and replies the sidecar relies on.
 const OLDEST: (u32, u32) = (6, 2);
@@ -77,45 +77,40 @@ pub async fn check_connect(config: &Config) -> Result<CheckReport, String> {
 async fn check_url(config: &Config, url: &UpstreamUrl) -> Result<CheckReport, String> {
     let limit = Duration::from_millis(config.upstream.connect_timeout_ms);
     let fault = |what: String| format!("upstream {url}: {what}");
-    let mut connection = within(limit, connect(url)).await.map_err(|what| fault(format!("cannot connect: {what}")))?;
-    ask(&mut connection, limit).await.map_err(fault)
+    let mut wire = within(limit, connect(url, limit)).await.map_err(|what| fault(format!("cannot connect: {what}")))?;
+    ask(&mut wire, limit).await.map_err(fault)
 }
 
-async fn connect(url: &UpstreamUrl) -> Result<MultiplexedConnection, RedisError> {
+async fn connect(url: &UpstreamUrl, limit: Duration) -> Result<Wire, UpstreamError> {
     let UpstreamUrl::Server { address, username, password, db } = url else {
-        return Err(RedisError::from(std::io::Error::other("a managed upstream has no address yet")));
+        return Err(UpstreamError::new(Kind::Connect, "a managed upstream has no address yet"));
     };
-    let address = match address {
-        Address::Tcp { host, port } => ConnectionAddr::Tcp(host.clone(), *port),
-        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
+    let target = Target {
+        address: address.clone(),
+        username: username.clone(),
+        password: password.clone(),
+        db: *db,
+        connect_timeout: limit,
+        reconnect_min: limit,
+        reconnect_max: limit,
     };
-    let info = address.into_connection_info()?;
-    let mut settings = info.redis_settings().clone().set_db(i64::from(*db));
-    if let Some(username) = username {
-        settings = settings.set_username(username);
-    }
-    if let Some(password) = password {
-        settings = settings.set_password(password.expose());
-    }
-    // Its own time limits are off: the caller's holds for the whole, name resolution and handshake included.
-    let limits = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    Client::open(info.set_redis_settings(settings))?.get_multiplexed_async_connection_with_config(&limits).await
+    Wire::connect(&target).await
 }
 
-async fn ask(connection: &mut MultiplexedConnection, limit: Duration) -> Result<CheckReport, String> {
-    let info: String = query(connection, limit, &["INFO", "server"]).await?;
-    let memory: String = query(connection, limit, &["INFO", "memory"]).await?;
+async fn ask(wire: &mut Wire, limit: Duration) -> Result<CheckReport, String> {
+    let info = text(query(wire, limit, &["INFO", "server"]).await?);
+    let memory = text(query(wire, limit, &["INFO", "memory"]).await?);
     let (engine, version) = engine(&info)?;
-    let sum: String = query(connection, limit, &["SCRIPT", "LOAD", "return 1"]).await?;
-    let one: i64 = query(connection, limit, &["EVALSHA", &sum, "0"]).await?;
-    let also: i64 = query(connection, limit, &["EVAL", "return 1", "0"]).await?;
-    if (one, also) != (1, 1) {
+    let sum = text(query(wire, limit, &["SCRIPT", "LOAD", "return 1"]).await?);
+    let one = query(wire, limit, &["EVALSHA", &sum, "0"]).await?;
+    let also = query(wire, limit, &["EVAL", "return 1", "0"]).await?;
+    if (one, also) != (Value::Int(1), Value::Int(1)) {
         return Err("its scripts do not return what they should".to_owned());
     }
     let mut times = Vec::with_capacity(PINGS);
     for _ in 0..PINGS {
         let sent = Instant::now();
-        let _: String = query(connection, limit, &["PING"]).await?;
+        query(wire, limit, &["PING"]).await?;
         times.push(sent.elapsed());
     }
     times.sort_unstable();
@@ -166,35 +161,29 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-async fn query<T: FromRedisValue>(
-    connection: &mut MultiplexedConnection,
-    limit: Duration,
-    words: &[&str],
-) -> Result<T, String> {
-    let mut command = cmd(words[0]);
-    command.arg(&words[1..]);
-    within(limit, command.query_async(connection)).await.map_err(|what| format!("{}: {what}", words[0]))
+async fn query(wire: &mut Wire, limit: Duration, words: &[&str]) -> Result<Value, String> {
+    let args: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    within(limit, wire.ask(&args)).await.map_err(|what| format!("{}: {what}", words[0]))
 }
 
-async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+fn text(value: Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Value::SimpleString(text) => text,
+        _ => String::new(),
+    }
+}
+
+async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, UpstreamError>>) -> Result<T, String> {
     match timeout(limit, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(sentence(&error)),
+        // The upstream's words say which of the two it was no better.
+        Ok(Err(error)) if error.kind == Kind::Auth && !error.is_noauth() && !error.detail.starts_with("NOPERM") => {
+            Err("the upstream refused the password (or the user)".to_owned())
+        }
+        Ok(Err(error)) => Err(error.detail.replace(['\r', '\n'], " ")),
         Err(_) => Err(format!("no answer in {} ms", limit.as_millis())),
     }
-}
-
-/// On one line, and the server's own words where there are any.
-fn sentence(error: &RedisError) -> String {
-    if error.kind() == ErrorKind::AuthenticationFailed {
-        // The library keeps its own words here instead of the server's.
-        return "the upstream refused the password (or the user)".to_owned();
-    }
-    let said = match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        _ => error.to_string(),
-    };
-    said.replace(['\r', '\n'], " ")
 }
 
 #[cfg(test)]
@@ -247,10 +236,10 @@ mod tests {
             password: password.map(crate::config::Secret::new),
             db: 3,
         };
-        let mut connection = connect(&at(None)).await.unwrap();
+        let mut wire = connect(&at(None), Duration::from_secs(5)).await.unwrap();
         for (key, value) in [("maxmemory-policy", "allkeys-lru"), ("requirepass", "right")] {
             let words = ["CONFIG", "SET", key, value];
-            let _: String = query(&mut connection, Duration::from_secs(5), &words).await.unwrap();
+            query(&mut wire, Duration::from_secs(5), &words).await.unwrap();
         }
         let report = check_url(&config, &at(Some("right"))).await.unwrap();
         assert_eq!(report.maxmemory_policy, "allkeys-lru");

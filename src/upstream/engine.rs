@@ -1,8 +1,8 @@
 //! What the upstream is: engine, version, what it knows. Asked, never assumed.
 
-use crate::command::{CommandFacts, CommandTable};
+use crate::command::CommandFacts;
 use crate::error::{Kind, UpstreamError};
-use bb8_redis::redis::{Value, parse_redis_value};
+use bb8_redis::redis::Value;
 use std::fmt;
 
 /// Redis or Valkey.
@@ -65,27 +65,7 @@ impl fmt::Display for Engine {
     }
 }
 
-/// The reply to COMMAND, as far as it is of the form that Redis gives it. None: it is another.
-#[must_use]
-pub fn command_table(reply: &Value) -> Option<CommandTable> {
-    let Value::Array(commands) = reply else { return None };
-    let containers = commands.iter().filter_map(|command| {
-        let Value::Array(fields) = command else { return None };
-        // From 7.0 on; with an empty list for those that have none.
-        let Value::Array(subcommands) = fields.get(9)? else { return None };
-        (!subcommands.is_empty()).then(|| word(fields.first()?))?
-    });
-    let containers: Vec<String> = containers.collect();
-    let commands = commands.iter().filter_map(|command| {
-        let Value::Array(fields) = command else { return None };
-        let name = word(fields.first()?)?;
-        let (Value::Array(flags) | Value::Set(flags)) = fields.get(2)? else { return None };
-        Some((name, flags.iter().filter_map(word).collect()))
-    });
-    Some(CommandTable::from_flags(commands.collect()).with_containers(containers))
-}
-
-/// What the same reply says beside that, for tenants' rights and isolation.
+/// What the reply to COMMAND says for tenants' rights and isolation.
 #[must_use]
 pub fn command_facts(reply: &Value) -> CommandFacts {
     let mut facts = CommandFacts::default();
@@ -112,12 +92,6 @@ fn add_facts(facts: &mut CommandFacts, command: &Value) {
     if let Some(Value::Array(subcommands)) = fields.get(9) {
         subcommands.iter().for_each(|subcommand| add_facts(facts, subcommand));
     }
-}
-
-/// The same, from the bytes of the reply.
-#[must_use]
-pub fn command_table_of(reply: &[u8]) -> Option<CommandTable> {
-    command_table(&parse_redis_value(reply).ok()?)
 }
 
 fn word(value: &Value) -> Option<String> {

@@ -3,9 +3,10 @@
 //! - [`link`], [`links`]: bytes in, bytes out: shared by many clients, or pinned to one
 //! - [`pool`]: what inventory batches travel on
 //! - [`managed`]: an upstream that the sidecar runs itself
-//! - [`engine`], [`knowledge`], [`check`]: what it is, asked and never assumed
+//! - [`engine`], [`knowledge`], [`command_reply`], [`check`]: what it is, asked and never assumed
 
 pub mod check;
+pub mod command_reply;
 pub mod engine;
 pub mod knowledge;
 pub mod link;

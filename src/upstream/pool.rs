@@ -1,14 +1,17 @@
 //! The pool of connections that batches travel on: bb8 with a manager that makes a connection ready for scripts and knows
 //! when one is broken.
 
-use super::engine::{Engine, command_facts, command_table};
+use super::command_reply::command_table_of;
+use super::engine::{Engine, command_facts};
 use super::knowledge::Knowledge;
 use super::target::Target;
-use super::wire::{Reply, Wire};
+use super::wire::{Reply, Wire, answer};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, Metrics};
+use crate::resp::write;
 use bb8_redis::bb8::{self, ErrorSink, ManageConnection};
 use bb8_redis::redis::Value;
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -95,7 +98,15 @@ impl Manager {
             Kind::Connect => error,
             kind => UpstreamError::new(kind, format!("{}: {}", self.target.address, error.detail)),
         })?;
-        let info = match wire.ask(&[b"INFO", b"server"]).await.map_err(refused)? {
+        let mut questions = BytesMut::new();
+        write::request(&mut questions, &[b"INFO", b"server"]);
+        if let Some(home) = &self.fitting.home {
+            write::request(&mut questions, &[b"HGET", home.meta_key.as_bytes(), b"cells"]);
+        }
+        let count = 1 + usize::from(self.fitting.home.is_some());
+        let mut replies = wire.exchange(&questions, count).await?.into_iter();
+        let mut next = || replies.next().unwrap_or_else(|| Err(UpstreamError::new(Kind::Io, "no reply")));
+        let info = match next().map_err(refused)? {
             Value::BulkString(info) => String::from_utf8_lossy(&info).into_owned(),
             _ => String::new(),
         };
@@ -112,15 +123,13 @@ impl Manager {
         };
         self.metrics.upstream_connections[ConnectionKind::Pool].increment(1.0);
         if let Some(home) = &self.fitting.home {
-            made.check_cells(home).await?;
-        }
-        made.load_script().await?;
-        if self.knowledge.connected() {
-            self.metrics.reconnects[ConnectionKind::Pool].increment(1);
+            check(home, &next()?)?;
         }
         let is_new = self.knowledge.engine.load().as_ref().as_ref() != Some(&engine);
-        if (is_new && !self.knowledge.asks_nothing()) || self.knowledge.is_to_be_asked() {
-            made.ask_commands().await?;
+        let asks = (is_new && !self.knowledge.asks_nothing()) || self.knowledge.is_to_be_asked();
+        made.load(true, asks).await?;
+        if self.knowledge.connected() {
+            self.metrics.reconnects[ConnectionKind::Pool].increment(1);
         }
         if is_new {
             tracing::info!(%engine, upstream = %self.target.address, "the upstream is there");
@@ -187,19 +196,7 @@ impl PoolConnection {
     /// # Errors
     /// As [`claim_cells`](Self::claim_cells).
     pub async fn check_cells(&mut self, claim: &Claim) -> Result<(), UpstreamError> {
-        let question: [&[u8]; 3] = [b"HGET", claim.meta_key.as_bytes(), b"cells"];
-        let Value::BulkString(known) = self.wire.ask(&question).await? else { return Ok(()) };
-        let (known, ours) = (String::from_utf8_lossy(&known).into_owned(), claim.cells.to_string());
-        if known == ours {
-            return Ok(());
-        }
-        Err(UpstreamError::new(
-            Kind::Unfit,
-            format!(
-                "inventory.cells is {ours}, but this namespace was begun with inventory.cells = {known} ({})",
-                claim.meta_key
-            ),
-        ))
+        check(claim, &self.wire.ask(&[b"HGET", claim.meta_key.as_bytes(), b"cells"]).await?)
     }
 
     /// Loads the script, on a new connection or where the upstream has lost it.
@@ -207,11 +204,7 @@ impl PoolConnection {
     /// # Errors
     /// The upstream's refusal, or a lost connection.
     pub async fn load_script(&mut self) -> Result<(), UpstreamError> {
-        match self.wire.ask(&[b"SCRIPT", b"LOAD", self.script.as_bytes()]).await? {
-            Value::BulkString(sha) => self.sha = String::from_utf8_lossy(&sha).into_owned(),
-            _ => return Err(UpstreamError::new(Kind::Reply, "SCRIPT LOAD was not answered by a hash")),
-        }
-        Ok(())
+        self.load(true, false).await
     }
 
     /// Asks for the upstream's commands; from then on all workers know them.
@@ -222,11 +215,43 @@ impl PoolConnection {
     /// # Cancel safety
     /// Dropped before it is done the connection must be given up.
     pub async fn ask_commands(&mut self) -> Result<(), UpstreamError> {
-        self.knowledge.asking();
-        let reply = self.wire.ask(&[b"COMMAND"]).await?;
-        let wanted = self.knowledge.facts_wanted.load(Ordering::Acquire);
-        let table = command_table(&reply);
-        self.knowledge.learn(if wanted { table.map(|table| table.with_facts(command_facts(&reply))) } else { table });
+        self.load(false, true).await
+    }
+
+    /// Loads the script, asks for the commands, or both in one go.
+    async fn load(&mut self, script: bool, commands: bool) -> Result<(), UpstreamError> {
+        let mut requests = BytesMut::new();
+        if script {
+            write::request(&mut requests, &[b"SCRIPT", b"LOAD", self.script.as_bytes()]);
+        }
+        if commands {
+            self.knowledge.asking();
+            write::request(&mut requests, &[b"COMMAND"]);
+        }
+        let (sha, knowledge, mut is_script) = (&mut self.sha, &self.knowledge, script);
+        let read = |reply: &Bytes| {
+            if !std::mem::take(&mut is_script) {
+                if reply.first() == Some(&b'-') {
+                    return answer(reply).map(drop);
+                }
+                let wanted = knowledge.facts_wanted.load(Ordering::Acquire);
+                let table = command_table_of(reply);
+                knowledge.learn(match answer(reply) {
+                    Ok(value) if wanted => table.map(|table| table.with_facts(command_facts(&value))),
+                    _ => table,
+                });
+                return Ok(());
+            }
+            match answer(reply)? {
+                Value::BulkString(loaded) => *sha = String::from_utf8_lossy(&loaded).into_owned(),
+                _ => return Err(UpstreamError::new(Kind::Reply, "SCRIPT LOAD was not answered by a hash")),
+            }
+            Ok(())
+        };
+        self.wire.exchange_read(&requests, usize::from(script) + usize::from(commands), read).await?;
+        if commands {
+            self.wire.shrink();
+        }
         Ok(())
     }
 
@@ -240,6 +265,22 @@ impl PoolConnection {
     pub async fn send(&mut self, requests: &[u8], count: usize) -> Result<Vec<Reply>, UpstreamError> {
         self.wire.exchange(requests, count).await
     }
+}
+
+/// What HGET says of a namespace's cells.
+fn check(claim: &Claim, known: &Value) -> Result<(), UpstreamError> {
+    let Value::BulkString(known) = known else { return Ok(()) };
+    let (known, ours) = (String::from_utf8_lossy(known).into_owned(), claim.cells.to_string());
+    if known == ours {
+        return Ok(());
+    }
+    Err(UpstreamError::new(
+        Kind::Unfit,
+        format!(
+            "inventory.cells is {ours}, but this namespace was begun with inventory.cells = {known} ({})",
+            claim.meta_key
+        ),
+    ))
 }
 
 impl Drop for PoolConnection {

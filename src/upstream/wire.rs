@@ -13,6 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// What a reply of the upstream's says; `Err` is its refusal.
 pub type Reply = Result<Value, UpstreamError>;
 
+/// Room for a read: the replies to a batch of usual size come in one.
+const READ_BYTES_MIN: usize = 4 * 1024;
+
 /// See the module. It speaks RESP2.
 pub struct Wire {
     stream: Stream,
@@ -58,6 +61,13 @@ impl Wire {
         replies.pop().unwrap_or_else(|| Err(UpstreamError::new(Kind::Io, "no reply")))
     }
 
+    /// A large reply was read: nothing of its size is needed again.
+    pub fn shrink(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+    }
+
     /// Sends all and waits for so many replies.
     ///
     /// # Errors
@@ -66,6 +76,22 @@ impl Wire {
     /// # Cancel safety
     /// Dropped before it is done the connection must not be used again.
     pub async fn exchange(&mut self, requests: &[u8], count: usize) -> Result<Vec<Reply>, UpstreamError> {
+        self.exchange_read(requests, count, reply).await
+    }
+
+    /// The same for replies that are read otherwise: `read` gets each as it came.
+    ///
+    /// # Errors
+    /// `Io`: the connection must not be used again. Those of `read`.
+    ///
+    /// # Cancel safety
+    /// As of [`exchange`](Self::exchange).
+    pub async fn exchange_read<T>(
+        &mut self,
+        requests: &[u8],
+        count: usize,
+        mut read: impl FnMut(&Bytes) -> Result<T, UpstreamError>,
+    ) -> Result<Vec<T>, UpstreamError> {
         let lost = |error: std::io::Error| UpstreamError::new(Kind::Io, error.to_string());
         self.stream.write_all(requests).await.map_err(lost)?;
         let (mut replies, mut at) = (Vec::with_capacity(count), 0);
@@ -75,9 +101,12 @@ impl Wire {
             })?;
             at += advance.take;
             if advance.done {
-                replies.push(reply(&self.input.split_to(at).freeze())?);
+                replies.push(read(&self.input.split_to(at).freeze())?);
                 at = 0;
-            } else if self.stream.read_buf(&mut self.input).await.map_err(lost)? == 0 {
+                continue;
+            }
+            self.input.reserve(READ_BYTES_MIN);
+            if self.stream.read_buf(&mut self.input).await.map_err(lost)? == 0 {
                 return Err(UpstreamError::new(Kind::Io, "closed by the upstream"));
             }
         }
@@ -89,6 +118,14 @@ impl Wire {
     pub fn is_closed(&self) -> bool {
         !self.input.is_empty() || self.stream.has_input()
     }
+}
+
+/// What a reply says, of those who take no refusal for an answer.
+///
+/// # Errors
+/// As [`Wire::ask`].
+pub fn answer(bytes: &Bytes) -> Result<Value, UpstreamError> {
+    reply(bytes)?
 }
 
 fn reply(bytes: &Bytes) -> Result<Reply, UpstreamError> {
