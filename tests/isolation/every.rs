@@ -108,8 +108,8 @@ fn calls(world: &mut World) -> Vec<Request> {
     calls
 }
 
-/// The call, and the call with something hostile in each place.
-fn variants(call: &Request, alone: bool) -> Vec<Request> {
+/// The call, and the call with something hostile in each place: half of the words in one turn, half in the other.
+fn variants(call: &Request, alone: bool, turn: usize) -> Vec<Request> {
     let mut all = vec![call.clone()];
     let patient = !alone || !waits(call);
     for at in 1..call.len() {
@@ -119,7 +119,7 @@ fn variants(call: &Request, alone: bool) -> Vec<Request> {
             request
         };
         all.push(put([b"rival:", &call[at][..]].concat()));
-        all.extend(HOSTILE.iter().map(|word| put(word.as_bytes().to_vec())));
+        all.extend(HOSTILE.iter().skip((turn + at) % 2).step_by(2).map(|word| put(word.as_bytes().to_vec())));
         if patient {
             all.extend(LIES.iter().map(|word| put(word.as_bytes().to_vec())));
         }
@@ -148,7 +148,7 @@ fn hurried(mut call: Request) -> Request {
     let name = upper(&call).0;
     let time = if matches!(name.as_str(), "BLMPOP" | "BZMPOP") { 1 } else { call.len() - 1 };
     if name.starts_with('B') && call.len() > 1 {
-        call[time] = b"0.001".to_vec();
+        call[time] = b"0.01".to_vec();
     }
     if name.starts_with("WAIT") {
         let last = call.len() - 1;
@@ -163,13 +163,14 @@ fn attack(protocol: u8) {
     world.plant_own();
     let before = world.others();
     let mut acme = world.acme(protocol);
+    let turn = usize::from(protocol);
     for call in &calls {
         world.plant_own();
         acme.renew();
         if is_silent(call) {
             continue;
         }
-        for variant in variants(&hurried(call.clone()), true) {
+        for variant in variants(&hurried(call.clone()), true, turn) {
             // MULTI alone would queue what follows.
             let end = if upper(call).0 == "MULTI" { vec![words("DISCARD")] } else { Vec::new() };
             if !is_silent(&variant) {
@@ -177,7 +178,7 @@ fn attack(protocol: u8) {
             }
         }
         acme.renew();
-        for variant in variants(call, false) {
+        for variant in variants(call, false, turn + 1) {
             if !is_silent(&variant) {
                 unmarked(&mut acme, &[words("MULTI"), variant, words("EXEC"), words("DISCARD")]);
             }
