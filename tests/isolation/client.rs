@@ -52,7 +52,7 @@ impl Client {
                 }
                 Ok(frame) => seen.extend(frame),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    let request: Vec<String> = requests.iter().map(|request| text(request)).collect();
+                    let request: Vec<String> = requests.iter().map(text).collect();
                     panic!("no answer behind {}; so far {}", request.join("; "), show(&seen));
                 }
                 Err(_) => closed = true,

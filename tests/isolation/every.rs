@@ -140,10 +140,10 @@ fn hurried(mut call: Request) -> Request {
     if !waits(&call) {
         return call;
     }
-    if let Some(at) = call.iter().position(|word| word.eq_ignore_ascii_case(b"BLOCK")) {
-        if let Some(time) = call.get_mut(at + 1) {
-            *time = b"1".to_vec();
-        }
+    if let Some(at) = call.iter().position(|word| word.eq_ignore_ascii_case(b"BLOCK"))
+        && let Some(time) = call.get_mut(at + 1)
+    {
+        *time = b"1".to_vec();
     }
     let name = upper(&call).0;
     let time = if matches!(name.as_str(), "BLMPOP" | "BZMPOP") { 1 } else { call.len() - 1 };

@@ -53,7 +53,8 @@ SETBIT @bit 7 1
 PFADD @p a b c";
 
 pub struct World {
-    pub redis: Redis,
+    /// Kept for as long as the scene is.
+    _redis: Redis,
     pub sidecar: Sidecar,
     pub witness: Witness,
     /// A connection past the sidecar.
@@ -86,7 +87,16 @@ impl World {
         let rival_script = direct.call_args(&["SCRIPT", "LOAD", &script]).text();
         let (rival, rival_reservation) = rival(&sidecar);
         let witness = Witness::start(&redis, &mut direct);
-        Self { redis, sidecar, witness, direct, _rival: rival, rival_reservation, rival_script, _directory: directory }
+        Self {
+            _redis: redis,
+            sidecar,
+            witness,
+            direct,
+            _rival: rival,
+            rival_reservation,
+            rival_script,
+            _directory: directory,
+        }
     }
 
     /// The hostile tenant's connection.
