@@ -180,7 +180,7 @@ pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
             format!("{namespace:?} is not 1 to 64 of A-Z a-z 0-9 _ -"),
         );
         // Its keys would begin as those of every namespace's inventory do.
-        must(!is_layout(namespace), at, "namespace", format!("{namespace:?} is a reserved name; take another"));
+        must(!is_reserved(namespace), at, "namespace", format!("{namespace:?} is a reserved name; take another"));
         let passwords = [
             tenant.password.is_some(),
             tenant.password_file.is_some(),
@@ -270,8 +270,8 @@ pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
     faults
 }
 
-/// `inv`, `inv1` and its like.
-fn is_layout(namespace: &str) -> bool {
+/// What keys of the inventory begin with (`inv`, `inv1`, …), and what the upstream itself calls so (`__redis__`, `__sentinel__`).
+fn is_reserved(namespace: &str) -> bool {
     namespace.strip_prefix("inv").is_some_and(|version| version.bytes().all(|b| b.is_ascii_digit()))
-        || namespace == "__redis__"
+        || namespace.starts_with("__")
 }

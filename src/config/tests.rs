@@ -422,8 +422,12 @@ fn only_a_guarded_listener_may_be_reached_from_other_machines() {
         ("10.0.0.1:1", false),
         ("sidecar.example:1", false),
     ] {
-        let with = |more: &[(&str, &str)]| faults_with("", &[&[("listen.tcp", tcp)], more].concat());
-        assert_eq!(with(&[]).is_empty(), within, "{tcp}: {}", with(&[]));
-        assert_eq!((with(&with_tls), with(&[("listen.insecure", "true")])), (String::new(), String::new()), "{tcp}");
+        let with = |text, more: &[(&str, &str)]| faults_with(text, &[&[("listen.tcp", tcp)], more].concat()).is_empty();
+        let tenant = "[[tenants]]\nname = \"a\"\npassword = \"x\"";
+        let open = &format!("{tenant}\n[[tenants]]\nname = \"default\"");
+        assert!(with(tenant, &with_tls) && with("", &[("listen.insecure", "true")]), "{tcp}");
+        for unguarded in [with("", &[]), with("", &with_tls), with(tenant, &[]), with(open, &with_tls)] {
+            assert_eq!(unguarded, within, "{tcp}");
+        }
     }
 }

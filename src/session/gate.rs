@@ -6,7 +6,7 @@ use super::pinned::refused_by_upstream;
 use crate::command::{Args, Local, Pin, Route, is_inventory};
 use crate::config::Passthrough;
 use crate::metrics::ErrorKind;
-use crate::resp::ArgRange;
+use crate::resp::{ArgRange, write};
 use crate::tenant::acl;
 use crate::tenant::isolation::{Back, Isolation, Own, Verdict, judge};
 use crate::upstream::link::state::Watch;
@@ -107,7 +107,11 @@ impl Core {
             Verdict::Passed if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
                 Gate::Shut(self.ask_as_sidecar(args, route, frame, None))
             }
-            Verdict::Passed => Gate::Open,
+            Verdict::Passed => {
+                // Its error may name the upstream's user.
+                self.back = (!matches!(route, Route::Rewritten(_))).then_some(Back::AsIs);
+                Gate::Open
+            }
             Verdict::Rewritten { frame, ranges, back } if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
                 let args = Args::new(&frame, &ranges);
                 Gate::Shut(self.ask_as_sidecar(&args, route, &frame, Some(back)))
@@ -123,6 +127,17 @@ impl Core {
                     Some(db) if db != i64::from(home) => self.shut(ErrorKind::Refused, OTHER_DATABASE, args),
                     _ => Gate::Open,
                 }
+            }
+            // WHOAMI: not the upstream's user. In the order of all else, inside MULTI too.
+            Verdict::Own(Own::Session) if args.is(0, "ACL") => {
+                let (mut frame, mut ranges) = (BytesMut::new(), Vec::new());
+                write::array_header(&mut frame, 2);
+                for word in [b"ECHO".as_slice(), tenant.name.as_bytes()] {
+                    write::bulk(&mut frame, word);
+                    let end = frame.len() - b"\r\n".len();
+                    ranges.push(ArgRange { start: end - word.len(), end });
+                }
+                Gate::Rewritten(frame, ranges)
             }
             Verdict::Own(Own::Session) if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
                 Gate::Shut(self.ask_as_sidecar(args, route, frame, None))

@@ -177,13 +177,13 @@ impl Core {
 
     /// The answer to INFO of nothing but the sidecar's own section.
     pub(super) fn own_info(&self) -> BytesMut {
-        write_text(&section(&self.context, &self.room.tenant), self.greeting().proto)
+        write_text(&section(&self.context, &self.room.tenant, self.told_apart), self.greeting().proto)
     }
 
     /// INFO of the upstream's sections: its clients are the sidecar's in place of the sidecar's connections. `own`: the
     /// sidecar's section comes last.
     pub(super) fn info(&self, own: bool) -> Rewriting {
-        let (context, tenant) = (Rc::clone(&self.context), Arc::clone(&self.room.tenant));
+        let (context, tenant, told_apart) = (Rc::clone(&self.context), Arc::clone(&self.room.tenant), self.told_apart);
         let rewritten = move |reply: &[u8], _| {
             splice::edit_text(reply, |before| {
                 let figures = context.metrics.figures(&tenant.namespace);
@@ -191,7 +191,7 @@ impl Core {
                 if own {
                     // A blank line stands between two sections.
                     text.extend_from_slice(if before.is_empty() { b"" } else { b"\r\n" });
-                    text.extend_from_slice(section(&context, &tenant).as_bytes());
+                    text.extend_from_slice(section(&context, &tenant, told_apart).as_bytes());
                 }
                 text
             })
@@ -214,8 +214,8 @@ fn with_clients(info: &[u8], clients: u64, connections: u64) -> Vec<u8> {
 }
 
 /// `# Inventory` and its fields, each with the prefix that a module's would have, for clients read all sections into one
-/// table.
-fn section(context: &SessionContext, tenant: &Tenant) -> String {
+/// table. Where tenants are told apart, nothing that others move.
+fn section(context: &SessionContext, tenant: &Tenant, told_apart: bool) -> String {
     let figures = context.metrics.figures(&tenant.namespace);
     let mut out = "# Inventory\r\n".to_owned();
     let mut field = |name: &str, value: &dyn std::fmt::Display| {
@@ -225,18 +225,22 @@ fn section(context: &SessionContext, tenant: &Tenant) -> String {
     field("uptime_in_seconds", &figures.uptime.as_secs());
     field("namespace", &tenant.namespace);
     field("cells", &tenant.cells);
-    field("workers", &context.workers);
-    field("clients", &figures.clients);
-    field("pinned_clients", &figures.pinned_clients);
-    field("upstream_up", &u8::from(figures.upstream_up));
-    field("upstream_links", &figures.links);
-    field("upstream_pinned", &figures.pinned);
-    field("upstream_warm", &figures.warm);
-    field("upstream_pool", &figures.pool);
-    field("queue_operations", &figures.queue_operations);
-    field("batches", &figures.batches);
-    field("operations_per_batch", &format_args!("{:.2}", figures.operations_per_batch()));
-    field("retries", &figures.retries);
+    if told_apart {
+        field("clients", &tenant.live.clients());
+    } else {
+        field("workers", &context.workers);
+        field("clients", &figures.clients);
+        field("pinned_clients", &figures.pinned_clients);
+        field("upstream_up", &u8::from(figures.upstream_up));
+        field("upstream_links", &figures.links);
+        field("upstream_pinned", &figures.pinned);
+        field("upstream_warm", &figures.warm);
+        field("upstream_pool", &figures.pool);
+        field("queue_operations", &figures.queue_operations);
+        field("batches", &figures.batches);
+        field("operations_per_batch", &format_args!("{:.2}", figures.operations_per_batch()));
+        field("retries", &figures.retries);
+    }
     field("reservations_expired", &figures.reservations_expired);
     for (operation, ended) in &figures.operations {
         let name = format!("operation_{}", operation.word());

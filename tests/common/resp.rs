@@ -395,6 +395,18 @@ impl Conn {
         self.buffer.drain(..length);
     }
 
+    /// Whatever is there, or comes next.
+    #[track_caller]
+    pub fn read_some(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() {
+            let mut chunk = [0; 4096];
+            let count = self.stream.read(&mut chunk).expect("more");
+            assert!(count > 0, "closed");
+            self.buffer.extend_from_slice(&chunk[..count]);
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// What is left of the line that comes next, without its end.
     #[track_caller]
     pub fn rest_of_line(&mut self) -> String {

@@ -84,7 +84,6 @@ fn a_tenants_figures_do_not_move_with_what_another_does() {
 }
 
 #[test]
-#[ignore = "INFO inventory tells of all tenants' clients, connections and batches"]
 fn the_sidecars_own_figures_do_not_move_either() {
     assert_steady(&["INFO inventory", "INFO", "INFO all", "INFO everything"]);
 }

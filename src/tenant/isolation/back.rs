@@ -65,31 +65,6 @@ impl Back {
     }
 }
 
-/// The reply of EXEC, each of its values as its own request's `Back` says; AsIs where there are fewer of these.
-#[must_use]
-pub fn exec(reply: &[u8], backs: impl IntoIterator<Item = Back>, space: &KeySpace, proto: Proto) -> BytesMut {
-    let reply = without_attributes(reply);
-    let Some(values::Opened { kind: kind @ b'*', mut values, .. }) = values::open(reply) else {
-        return Back::AsIs.apply(reply, space, proto);
-    };
-    let mut backs = backs.into_iter();
-    let mut out = values::Filtered::new(kind, reply.len());
-    for value in values.by_ref() {
-        if values::comes_in_between(value) {
-            // A message that met the client between two of its replies.
-            out.beside().extend_from_slice(&push::inside(value, space).unwrap_or_default());
-            continue;
-        }
-        let back = backs.next().unwrap_or(Back::AsIs);
-        let told = match value.first() {
-            Some(b'>') => push::inside(value, space).unwrap_or_else(withheld),
-            _ => back.apply(value, space, proto),
-        };
-        out.add().extend_from_slice(&told);
-    }
-    if values.is_whole() { out.finish() } else { withheld() }
-}
-
 /// In place of what is not understood: one value, so that all others stay in their places.
 fn withheld() -> BytesMut {
     BytesMut::from(&b"-ERR the upstream's reply has an unknown form and is withheld\r\n"[..])

@@ -368,7 +368,7 @@ impl<'l> Driver<'l> {
             return Ok(());
         };
         if watch.effect == Effect::Exec && remembered.has_marks() {
-            let shown = remembered.exec(bytes);
+            let shown = remembered.exec(bytes, |push| self.link.shown(push));
             drop(remembered);
             slot.ticket.complete(&shown);
             return Ok(());

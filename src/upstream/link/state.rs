@@ -4,6 +4,7 @@
 use crate::resp::{Proto, ReplyScanner, write};
 use crate::upstream::stream::{Credentials, Greeting, Identity};
 use bytes::BytesMut;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Makes another reply of the upstream's, in the protocol that the client reads at that point.
@@ -357,8 +358,9 @@ impl State {
         self.marked.clear();
     }
 
-    /// The whole reply to EXEC: what its elements say is applied, and what the client is to see of it comes back.
-    pub fn exec(&mut self, frame: &[u8]) -> BytesMut {
+    /// The whole reply to EXEC: what its elements say is applied, and what the client is to see of it comes back; of a push that
+    /// came in between what `push_shown` says.
+    pub fn exec(&mut self, frame: &[u8], push_shown: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>) -> BytesMut {
         let marked = std::mem::take(&mut self.marked);
         self.end_transaction();
         let Some(elements) = elements(frame) else { return BytesMut::from(frame) };
@@ -369,7 +371,7 @@ impl State {
         let (mut marked, mut place) = (marked.into_iter().peekable(), 0);
         for element in elements {
             if !element.counts {
-                out.extend_from_slice(element.bytes);
+                out.extend_from_slice(&push_shown(element.bytes).unwrap_or_default());
                 continue;
             }
             let watch = marked.next_if(|(index, _)| *index == place);

@@ -1,7 +1,7 @@
 //! The way back against literal bytes of both protocols, and against random replies.
 
 use super::super::KeySpace;
-use super::{Back, exec};
+use super::Back;
 use crate::resp::{Proto, ReplyScanner, values};
 use bytes::BytesMut;
 use proptest::collection::vec;
@@ -218,25 +218,6 @@ fn info_has_lines_that_say_nothing_of_others() {
     table(&Back::Info, &[(b"$0\r\n\r\n", b"$0\r\n\r\n"), (b"*0\r\n", WITHHELD), (b"$-1\r\n", WITHHELD)]);
 }
 
-#[test]
-fn each_value_of_exec_has_a_way_back_of_its_own() {
-    let space = acme();
-    let reply = b"*5\r\n+OK\r\n*1\r\n$7\r\nrival:k\r\n>3\r\n$7\r\nmessage\r\n$6\r\nacme:c\r\n$1\r\nx\r\n\
-        >3\r\n$7\r\nmessage\r\n$7\r\nrival:c\r\n$1\r\nx\r\n>3\r\n$9\r\nsubscribe\r\n$6\r\nacme:c\r\n:1\r\n\
-        -ERR 'acme:k'\r\n_\r\n";
-    let expected = b"*5\r\n+OK\r\n*0\r\n>3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n\
-        >3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n-ERR 'k'\r\n_\r\n";
-    let backs = [Back::AsIs, Back::Keys, Back::AsIs, Back::Scan];
-    assert_eq!(
-        exec(reply, backs, &space, Proto::Resp3).escape_ascii().to_string(),
-        expected.escape_ascii().to_string()
-    );
-    for reply in [b"*-1\r\n".as_slice(), b"_\r\n", b"-EXECABORT no\r\n"] {
-        assert_eq!(exec(reply, [Back::Keys], &space, Proto::Resp3), reply);
-    }
-    assert_eq!(exec(b"*2\r\n:1\r\n", [], &space, Proto::Resp3), WITHHELD);
-}
-
 /// Names that are the tenant's, another's, or look like either.
 fn name() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
@@ -301,8 +282,6 @@ proptest! {
         if names_only && !values::is_error(&reply) {
             prop_assert!(memchr::memmem::find(&told, b"SECRET").is_none(), "{:?}: {}", back, told.escape_ascii());
         }
-        let told = exec(&reply, [back], &acme(), Proto::Resp3);
-        prop_assert!(is_one_frame(&told), "{}", told.escape_ascii());
     }
 
     #[test]
@@ -317,8 +296,7 @@ proptest! {
         vec(any::<u8>(), 0..40),
         vec(prop_oneof![Just(b'*'), Just(b'%'), Just(b'$'), Just(b'|'), Just(b'1'), Just(b'9'), Just(b'\r'), Just(b'\n')], 0..40),
     ], back in back()) {
-        let _ = back.clone().apply(&bytes, &acme(), Proto::Resp2);
-        let _ = exec(&bytes, [back], &acme(), Proto::Resp3);
+        let _ = back.apply(&bytes, &acme(), Proto::Resp2);
     }
 }
 

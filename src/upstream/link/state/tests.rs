@@ -21,7 +21,7 @@ fn in_a_transaction_it_is_the_reply_in_execs_that_counts() {
     queue(&mut state, Watch::rewrite(|element, _| BytesMut::from([element, b":9\r\n"].concat().as_slice())));
     queue(&mut state, Watch::effect(Effect::Select(99)));
     assert!((state.greeting.db, state.in_multi, state.has_marks(), state.is_clean()) == (0, true, true, false));
-    let shown = state.exec(b"*5\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:7\r\n:8\r\n-ERR range\r\n");
+    let shown = state.exec(b"*5\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:7\r\n:8\r\n-ERR range\r\n", |push| Some(push.into()));
     assert_eq!(&shown[..], b"*4\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:8\r\n:9\r\n-ERR range\r\n".as_slice());
     assert!((state.greeting.db, state.is_clean()) == (3, true));
 }
@@ -33,7 +33,7 @@ fn what_a_transaction_watched_for_ends_with_it() {
         state.apply(Effect::Watch, b'+');
         state.apply(Effect::Multi, b'+');
         queue(&mut state, Watch::effect(Effect::Keep(Kept::TRACKING)));
-        assert_eq!(&state.exec(reply)[..], reply);
+        assert_eq!(&state.exec(reply, |push| Some(push.into()))[..], reply);
         assert!(state.is_clean());
     }
     let mut state = state();
