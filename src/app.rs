@@ -32,6 +32,8 @@ use tokio::time::Instant;
 
 /// A worker may take so much longer to end than it was told.
 const GRACE: Duration = Duration::from_millis(500);
+/// This part of the clients that may be there may be such as have not said yet who they are.
+const UNKNOWN_SHARE: usize = 4;
 /// See [`Memory`].
 const UPKEEP: Duration = Duration::from_secs(1);
 /// For tests alone: the upstream key that holds the script's time, unix ms, in place of the upstream's clock.
@@ -293,6 +295,7 @@ pub fn worker_parts(
             output_pause_bytes: config.session.output_pause_bytes,
             output_close_bytes: config.session.output_close_bytes,
             output_stall: Duration::from_millis(config.session.output_stall_ms),
+            unknown_max: (config.listen.clients_max / UNKNOWN_SHARE).max(1),
             auth_timeout: Duration::from_millis(config.listen.auth_timeout_ms),
             auth_failure: Duration::from_millis(config.listen.auth_failure_ms),
         },

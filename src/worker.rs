@@ -327,9 +327,9 @@ async fn shake_hands(
 fn start_session(context: &Rc<SessionContext>, sessions: &Sessions, stream: Stream, door: Door, guard: ClientGuard) {
     let replies = ReplyQueue::new(context.settings.output_max_bytes());
     let entry = context.clients.enter(door);
-    sessions.borrow_mut().insert(entry.id, Rc::clone(&replies));
+    sessions.borrow_mut().insert(entry.key, Rc::clone(&replies));
     let leave =
-        Leave { sessions: Rc::clone(sessions), clients: Arc::clone(&context.clients), id: entry.id, _guard: guard };
+        Leave { sessions: Rc::clone(sessions), clients: Arc::clone(&context.clients), id: entry.key, _guard: guard };
     let context = Rc::clone(context);
     tokio::task::spawn_local(async move {
         // Dropped also where the session panics.

@@ -130,3 +130,42 @@ fn an_isolated_tenant_sees_its_own_keys_in_its_own_spelling_and_no_others() {
     assert!(text(&mut theirs, &["SELECT", "1"]).starts_with("-NOPERM "));
     assert_eq!(text(&mut upstream, &["EXISTS", "acme:k", "rival:k"]), ":2\r\n");
 }
+
+#[test]
+fn who_says_nothing_does_not_keep_out_those_who_do() {
+    let redis = Redis::start();
+    let tenants = TWO.replace("[listen]", "[listen]\nclients_max = 16\nauth_timeout_ms = 600000");
+    let (sidecar, _file) = sidecar(&redis, &tenants);
+    let mut silent: Vec<Conn> = (0..4).map(|_| sidecar.conn()).collect();
+    for conn in &mut silent {
+        assert!(text(conn, &["PING"]).starts_with("-NOAUTH "));
+    }
+    let mut ours: Vec<Conn> = (0..4).map(|_| sidecar.conn()).collect();
+    // Each came in as one too many that had not said who it is.
+    for conn in &mut silent {
+        conn.expect_close();
+    }
+    for conn in &mut ours {
+        assert_eq!(text(conn, &["AUTH", "acme", "acme-secret"]), "+OK\r\n");
+    }
+}
+
+#[test]
+fn the_ids_of_clients_tell_nothing_of_others() {
+    let redis = Redis::start();
+    let (sidecar, _file) = sidecar(&redis, TWO);
+    let mut first = acme(&sidecar);
+    assert_eq!(text(&mut first, &["CLIENT", "ID"]), ":1\r\n");
+    let mut theirs = sidecar.conn();
+    assert!(text(&mut theirs, &["HELLO", "2", "AUTH", "rival", "rival-secret"]).contains("\r\nid\r\n:1\r\n"));
+    let mut second = acme(&sidecar);
+    assert_eq!(text(&mut second, &["CLIENT", "ID"]), ":2\r\n");
+    let rows = text(&mut first, &["CLIENT", "LIST"]);
+    assert_eq!((rows.matches(" user=acme ").count(), rows.matches("id=").count() >= 2), (2, true), "{rows}");
+    assert!(!rows.contains("rival"), "{rows}");
+    // The id of another tenant's client is nobody's, and one's own is one's own.
+    assert_eq!(text(&mut second, &["CLIENT", "KILL", "ID", "3"]), ":0\r\n");
+    assert_eq!(text(&mut second, &["CLIENT", "KILL", "ID", "1"]), ":1\r\n");
+    first.expect_close();
+    assert_eq!(text(&mut theirs, &["PING"]), "+PONG\r\n");
+}

@@ -54,7 +54,8 @@ impl Core {
     fn leave_room(&mut self) {
         self.room = Rc::clone(self.context.rooms.nobody());
         (self.admitted, self.is_gated) = (None, true);
-        self.entry.state().tenant = Arc::clone(&self.room.tenant.name);
+        self.context.clients.must_say(&self.entry, self.context.settings.unknown_max);
+        self.entry.become_tenants(&self.room.tenant.name, self.entry.key);
     }
 
     /// What requests go upstream as, where the client has set nothing else.
@@ -72,7 +73,13 @@ impl Core {
         self.room = self.context.rooms.of(tenant);
         self.link = None;
         self.is_gated = self.told_apart;
-        self.entry.state().tenant = Arc::clone(&tenant.name);
+        if !is_counted {
+            if self.told_apart {
+                self.context.clients.has_said(&self.entry);
+            }
+            let id = if self.told_apart { tenant.live.next_client() } else { self.entry.key };
+            self.entry.become_tenants(&tenant.name, id);
+        }
         true
     }
 
@@ -94,8 +101,12 @@ impl Core {
                 self.room = rooms.of(now);
             }
             _ => {
-                tracing::info!(client = self.entry.id, tenant = %self.room.tenant.name, "closed a client whose tenant is no more");
+                tracing::info!(client = self.entry.id(), tenant = %self.room.tenant.name, "closed a client whose tenant is no more");
                 self.phase = Phase::Finishing;
+                // What it waits for may never come.
+                if self.waits_for_ever() {
+                    self.entry.kill(false);
+                }
             }
         }
     }
@@ -162,7 +173,7 @@ impl Core {
         let Some(tenant) = tenant else {
             self.failures += 1;
             self.context.metrics.auth_failures.increment(1);
-            tracing::info!(client = self.entry.id, addr = %self.entry.door.addr, "a wrong name or password");
+            tracing::info!(client = self.entry.id(), addr = %self.entry.door.addr, "a wrong name or password");
             self.push(WRONG);
             if self.failures >= FAILURES_MAX {
                 self.phase = Phase::Finishing;

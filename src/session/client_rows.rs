@@ -92,12 +92,12 @@ impl Filter {
         let user = if state.user.is_empty() { default_user } else { &state.user };
         let is = |wanted: &Option<Vec<u8>>, has: &[u8]| wanted.as_deref().is_none_or(|wanted| wanted == has);
         let kind = if state.subscribed { b"pubsub".as_slice() } else { b"normal" };
-        self.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id))
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id()))
             && is(&self.addr, entry.door.addr.as_bytes())
             && is(&self.laddr, entry.door.laddr.as_bytes())
             && is(&self.user, user)
             && is(&self.kind, kind)
-            && !(self.skip_me == Some(true) && entry.id == me)
+            && !(self.skip_me == Some(true) && entry.id() == me)
             && self.max_age_seconds.is_none_or(|age| entry.age().as_secs() >= age)
     }
 }
@@ -152,7 +152,7 @@ pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, me:
             continue;
         };
         let ours = match key {
-            "id" => Some(entry.id.to_string()),
+            "id" => Some(entry.id().to_string()),
             "addr" => Some(entry.door.addr.clone()),
             "laddr" => Some(entry.door.laddr.clone()),
             "fd" => Some(entry.door.fd.to_string()),
@@ -166,10 +166,10 @@ pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, me:
             "tot-net-out" => Some(total(&entry.traffic.bytes_out)),
             "tot-cmds" => Some(total(&entry.traffic.requests)),
             // Redis has the request in its buffer while it answers it.
-            "qbuf" if entry.id == me.id => Some(me.request_bytes.to_string()),
+            "qbuf" if entry.id() == me.id => Some(me.request_bytes.to_string()),
             _ if own => None,
             // And that is the command that it executes.
-            "cmd" if entry.id == me.id => None,
+            "cmd" if entry.id() == me.id => None,
             "db" => Some(state.db.to_string()),
             "resp" => Some(state.resp.to_string()),
             "user" => Some(text(if state.user.is_empty() { me.default_user } else { &state.user })),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn matching(filter: &Filter, clients: &Clients) -> Vec<u64> {
-        clients.all().iter().filter(|entry| filter.matches(entry, 1, b"default")).map(|entry| entry.id).collect()
+        clients.all().iter().filter(|entry| filter.matches(entry, 1, b"default")).map(|entry| entry.id()).collect()
     }
 
     #[test]

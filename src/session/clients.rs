@@ -2,6 +2,7 @@
 //! of. A session writes its own entry; others read it, ask for its end, or for a connection of its own.
 
 use dashmap::DashMap;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -14,6 +15,8 @@ const SHARDS: usize = 16;
 pub struct Clients {
     entries: DashMap<u64, Arc<ClientEntry>>,
     last_id: AtomicU64,
+    /// Those that have not said yet who they are, and must.
+    unknown: Mutex<BTreeSet<u64>>,
     paused_until: Mutex<Option<Instant>>,
     /// Whether the above is worth a look.
     paused: AtomicBool,
@@ -76,8 +79,10 @@ pub struct Traffic {
 
 /// One client.
 pub struct ClientEntry {
-    /// What CLIENT ID tells it.
-    pub id: u64,
+    /// Under which it is kept.
+    pub key: u64,
+    /// See [`Self::id`].
+    id: AtomicU64,
     /// Where it came in.
     pub door: Door,
     /// What it did so far.
@@ -109,6 +114,7 @@ impl Default for Clients {
     fn default() -> Self {
         Self {
             entries: DashMap::with_shard_amount(SHARDS),
+            unknown: Mutex::default(),
             last_id: AtomicU64::default(),
             paused_until: Mutex::default(),
             paused: AtomicBool::default(),
@@ -121,7 +127,8 @@ impl Clients {
     pub fn enter(&self, door: Door) -> Arc<ClientEntry> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let entry = Arc::new(ClientEntry {
-            id,
+            key: id,
+            id: AtomicU64::new(id),
             door,
             traffic: Traffic::default(),
             since: Instant::now(),
@@ -137,24 +144,50 @@ impl Clients {
         entry
     }
 
+    /// It must say who it is. Where more than `most` must, the one that has taken longest is closed: who opens connections
+    /// and says nothing does not keep out those who do.
+    pub fn must_say(&self, entry: &ClientEntry, most: usize) {
+        let mut unknown = lock(&self.unknown);
+        unknown.insert(entry.key);
+        if unknown.len() > most
+            && let Some(oldest) = unknown.pop_first()
+        {
+            drop(unknown);
+            if let Some(oldest) = self.entries.get(&oldest) {
+                oldest.kill(false);
+            }
+        }
+    }
+
+    /// It has said who it is.
+    pub fn has_said(&self, entry: &ClientEntry) {
+        lock(&self.unknown).remove(&entry.key);
+    }
+
     /// It is gone.
     pub fn leave(&self, id: u64) {
+        lock(&self.unknown).remove(&id);
         if let Some((_, entry)) = self.entries.remove(&id) {
             entry.wake_waiters();
         }
     }
 
-    /// By its id.
+    /// By what CLIENT ID tells it, among those of a tenant.
     #[must_use]
-    pub fn get(&self, id: u64) -> Option<Arc<ClientEntry>> {
-        self.entries.get(&id).map(|entry| Arc::clone(&entry))
+    pub fn find(&self, tenant: &str, id: u64) -> Option<Arc<ClientEntry>> {
+        let is_it = |entry: &ClientEntry| entry.id() == id && *entry.tenant() == *tenant;
+        // Where tenants are not told apart it is kept under that.
+        if let Some(entry) = self.entries.get(&id).filter(|entry| is_it(entry)) {
+            return Some(Arc::clone(&entry));
+        }
+        self.entries.iter().find(|entry| is_it(entry)).map(|entry| Arc::clone(&entry))
     }
 
     /// All, by their ids.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<ClientEntry>> {
         let mut all: Vec<_> = self.entries.iter().map(|entry| Arc::clone(&entry)).collect();
-        all.sort_unstable_by_key(|entry| entry.id);
+        all.sort_unstable_by_key(|entry| entry.key);
         all
     }
 
@@ -212,7 +245,7 @@ impl Clients {
         asked: &mut Option<u64>,
         cx: &Context<'_>,
     ) -> Poll<OwnConnection> {
-        let Some(entry) = self.get(id).filter(|entry| *entry.tenant() == *tenant) else {
+        let Some(entry) = self.find(tenant, id) else {
             *asked = None;
             return Poll::Ready(OwnConnection::NoClient);
         };
@@ -234,6 +267,18 @@ impl Clients {
 }
 
 impl ClientEntry {
+    /// What CLIENT ID tells it: unique among its tenant's clients.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// From here on it is another's, and has this id there: how many clients others have is not told by it.
+    pub fn become_tenants(&self, tenant: &Arc<str>, id: u64) {
+        self.id.store(id, Ordering::Relaxed);
+        self.state().tenant = Arc::clone(tenant);
+    }
+
     /// The tenant; empty where it is not known yet.
     #[must_use]
     pub fn tenant(&self) -> Arc<str> {

@@ -42,6 +42,8 @@ pub struct SessionSettings {
     pub output_close_bytes: usize,
     /// See above.
     pub output_stall: Duration,
+    /// Clients that have not said who they are, and must.
+    pub unknown_max: usize,
     /// Within which a client must have said who it is.
     pub auth_timeout: Duration,
     /// How long the answer to a wrong password is held back.

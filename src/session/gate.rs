@@ -14,10 +14,11 @@ use bytes::BytesMut;
 use std::rc::Rc;
 
 const NOAUTH: &[u8] = b"-NOAUTH Authentication required.\r\n";
-const TOO_OFTEN: &[u8] =
+pub(super) const TOO_OFTEN: &[u8] =
     b"-OVERLOADED this tenant asks more often than it may (requests_per_second); this was not sent\r\n";
 pub(super) const TOO_LARGE: &[u8] =
     b"-OVERLOADED the request is larger than this tenant's may be (request_bytes_max); this was not sent\r\n";
+const NOT_KNOWN_YET: &str = "-UNAVAILABLE what the upstream's commands are is not known yet; this was not sent\r\n";
 const NO_SUBSCRIPTION: &[u8] =
     b"-NOPERM subscriptions inside MULTI are not served for this tenant; EXEC will abort this transaction\r\n";
 const OTHER_DATABASE: &[u8] = b"-NOPERM this tenant has one database\r\n";
@@ -46,18 +47,26 @@ impl Core {
             };
         }
         // What is asked again because it had to wait was counted already.
-        if !std::mem::replace(&mut self.is_counted, true)
-            && !self.room.tenant.live.takes_request(&self.room.tenant.limits)
-        {
+        if !self.is_counted && !self.room.tenant.live.takes_request(&self.room.tenant.limits) {
             return self.shut(ErrorKind::Overloaded, TOO_OFTEN, args);
         }
+        self.is_counted = true;
         if self.room.tenant.limits.request_bytes.is_some_and(|most| frame.len() > most) {
             return self.shut(ErrorKind::Overloaded, TOO_LARGE, args);
         }
         if let Route::Local(Local::Auth | Local::Hello) = route {
             return self.identity(args, route);
         }
-        let may = self.room.tenant.rights.may(args, self.context.commands.borrow_mut().load());
+        let may = {
+            let mut commands = self.context.commands.borrow_mut();
+            let (rights, commands) = (&self.room.tenant.rights, commands.load());
+            // A category that nobody has told of yet must not let anything through.
+            if commands.facts().is_none() && rights.need_facts() {
+                Err(NOT_KNOWN_YET.to_owned())
+            } else {
+                rights.may(args, commands)
+            }
+        };
         if let Err(line) = may {
             return self.shut(ErrorKind::Refused, line.as_bytes(), args);
         }

@@ -261,7 +261,7 @@ impl Core {
                 if let Some(name) = name {
                     self.entry.state().name = name;
                 }
-                self.push(&with_id(&hello, self.entry.id));
+                self.push(&with_id(&hello, self.entry.id()));
             }
         }
         true

@@ -62,7 +62,7 @@ struct Session {
 /// Serves one client until its end. `replies` is the client's queue, which the caller may wake; `entry` what others see of
 /// it.
 pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<ClientEntry>, replies: Rc<ReplyQueue>) {
-    let id = entry.id;
+    let id = entry.key;
     let mut session = Session {
         core: Core::new(context, Rc::clone(&replies), entry),
         scanner: RequestScanner::new(RequestLimits::default()),
@@ -219,7 +219,7 @@ impl Session {
 
     fn too_slow(&self) -> io::Error {
         self.core.context.metrics.error(ErrorOrigin::Client, ErrorKind::SlowReader);
-        tracing::warn!(client = self.core.entry.id, "closed a client that does not read its replies");
+        tracing::warn!(client = self.core.entry.id(), "closed a client that does not read its replies");
         io::Error::other("the client does not read its replies")
     }
 

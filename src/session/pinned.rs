@@ -253,7 +253,7 @@ impl Core {
                 if let (Some(name), false) = (name, reply.starts_with(b"-")) {
                     entry.state().name = name;
                 }
-                with_id(reply, entry.id)
+                with_id(reply, entry.id())
             })
         });
         (effect != Effect::None || rewrite.is_some())

@@ -27,7 +27,7 @@ impl Core {
         let (me, default_user) = (Arc::clone(&self.entry), self.context.default_user.clone());
         let request_bytes = frame.len();
         match which {
-            Rewritten::ClientId => Some((None, rewrite(move |reply, _| id(reply, me.id)))),
+            Rewritten::ClientId => Some((None, rewrite(move |reply, _| id(reply, me.id())))),
             Rewritten::ClientGetName => {
                 let rewritten = move |reply: &[u8], proto| {
                     let mut out = BytesMut::new();
@@ -77,7 +77,7 @@ impl Core {
             Rewritten::ClientInfo => {
                 let own = self.pin.is_some();
                 let rewritten = move |reply: &[u8], proto| {
-                    let asking = Asking { id: me.id, request_bytes, default_user: &default_user };
+                    let asking = Asking { id: me.id(), request_bytes, default_user: &default_user };
                     row(reply, proto, own, &me, &asking)
                 };
                 Some((None, rewrite(rewritten)))
@@ -85,7 +85,7 @@ impl Core {
             Rewritten::ClientList => {
                 let filter = Filter::parse(args, 2, false)?;
                 let rewritten = move |reply: &[u8], proto| {
-                    let asking = Asking { id: me.id, request_bytes, default_user: &default_user };
+                    let asking = Asking { id: me.id(), request_bytes, default_user: &default_user };
                     list(reply, proto, &clients, &filter, &me, &asking)
                 };
                 Some((Some(request(&[b"CLIENT", b"LIST"])), rewrite(rewritten)))
@@ -109,7 +109,7 @@ impl Core {
             }
             Rewritten::ClientUnblock => {
                 let id = number(args.get(2)?)?;
-                let meant = clients.get(id).filter(|entry| entry.tenant() == me.tenant());
+                let meant = clients.find(&me.tenant(), id);
                 let upstream = meant.and_then(|entry| entry.state().upstream_id).unwrap_or(NOBODY);
                 let mut digits = itoa::Buffer::new();
                 let mut words: Vec<&[u8]> = vec![b"CLIENT", b"UNBLOCK", digits.format(upstream).as_bytes()];
@@ -197,9 +197,9 @@ fn list(
 fn kill(clients: &Clients, filter: &Filter, old: bool, me: &ClientEntry, default_user: &[u8]) -> BytesMut {
     let mut killed = 0;
     for entry in clients.of(&me.tenant()) {
-        if filter.matches(&entry, me.id, default_user) {
+        if filter.matches(&entry, me.id(), default_user) {
             // Who kills itself is told so first.
-            entry.kill(entry.id == me.id);
+            entry.kill(entry.key == me.key);
             killed += 1;
         }
     }

@@ -10,6 +10,7 @@ use crate::upstream::link::state::{Effect, Watch};
 use std::task::Context;
 
 const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
+const MAY_NOT: &[u8] = b"-NOPERM this tenant may not run this command\r\n";
 const WORDS_TOO_LARGE: &[u8] = b"-ERR a name or a password is too large\r\n";
 /// Longer than any request of the inventory that its grammar allows.
 const TOO_LARGE: &[u8] = b"-ERR the request is too large for a command of the inventory\r\n";
@@ -27,9 +28,17 @@ impl Core {
     }
 
     /// Of a tenant's client, a request too large to be kept.
-    fn refused_large(&mut self, route: Route) -> Option<&'static [u8]> {
+    fn refused_large(&mut self, args: &Args<'_>, route: Route) -> Option<&'static [u8]> {
+        let tenant = &self.room.tenant;
+        let may = {
+            let mut commands = self.context.commands.borrow_mut();
+            let commands = commands.load();
+            (commands.facts().is_some() || !tenant.rights.need_facts()) && tenant.rights.may(args, commands).is_ok()
+        };
         match route {
-            _ if self.room.tenant.passthrough != Passthrough::Full => Some(super::gate::TOO_LARGE),
+            _ if tenant.passthrough != Passthrough::Full => Some(super::gate::TOO_LARGE),
+            _ if !may => Some(MAY_NOT),
+            _ if !tenant.live.takes_request(&tenant.limits) => Some(super::gate::TOO_OFTEN),
             Route::Local(Local::Auth | Local::Hello) => Some(WORDS_TOO_LARGE),
             Route::Inventory => Some(TOO_LARGE),
             Route::Refuse(line) => Some(line.as_bytes()),
@@ -44,7 +53,7 @@ impl Core {
         let route = self.pinned_route(&args);
         let refusal = match route {
             _ if args.is_empty() => Some(NAME_TOO_LARGE),
-            _ if self.is_gated => self.refused_large(route),
+            _ if self.is_gated => self.refused_large(&args, route),
             Route::Inventory => Some(TOO_LARGE),
             Route::Refuse(line) => Some(line.as_bytes()),
             _ => None,

@@ -10,6 +10,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Live {
     clients: AtomicU64,
+    /// Clients so far.
+    last_client: AtomicU64,
     pinned: AtomicU64,
     since: Instant,
     /// The theoretical arrival time of the next request, ns from `since` (GCRA: a leaky bucket in one number).
@@ -22,6 +24,7 @@ impl Default for Live {
     fn default() -> Self {
         Self {
             clients: AtomicU64::new(0),
+            last_client: AtomicU64::new(0),
             pinned: AtomicU64::new(0),
             since: Instant::now(),
             arrival: AtomicU64::new(0),
@@ -35,6 +38,12 @@ impl Live {
     #[must_use]
     pub fn clients(&self) -> u64 {
         self.clients.load(Ordering::Relaxed)
+    }
+
+    /// The id of another client.
+    #[must_use]
+    pub fn next_client(&self) -> u64 {
+        self.last_client.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// May another request come now?
