@@ -45,7 +45,9 @@ Examples:
   inventory-sentinel run --listen '' --listen-unix /run/sentinel.sock
   inventory-sentinel run --config sentinel.toml --set inventory.reservation_ttl=10m
 
-SIGTERM and SIGINT end it: what is in flight is answered first, within sidecar.drain_ms.";
+SIGTERM and SIGINT end it: what is in flight is answered first, within sidecar.drain_ms.
+SIGHUP, or another content of the file, has the configuration read again: tenants and a few other keys change without
+a restart, or nothing does where anything is wrong.";
 
 const CHECK_EXAMPLES: &str = "\
 Takes the flags and environment variables of `run`, so it says what `run` would do.

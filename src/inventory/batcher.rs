@@ -15,7 +15,7 @@ mod space;
 mod submit;
 mod transaction;
 
-pub use space::{Acknowledge, Inventory, Namespaces, Space, SpaceBounds, SpaceSettings};
+pub use space::{Inventory, Namespaces, Space, SpaceBounds, SpaceSettings};
 pub use transaction::Queued;
 
 use self::job::{Job, Owner};

@@ -11,8 +11,7 @@ pub use limits::{Admitted, Live, Pinned};
 pub use password::Password;
 pub use registry::{Tenants, resolve};
 
-use crate::config::{InventoryRights, Passthrough, Secret};
-use crate::inventory::batcher::Acknowledge;
+use crate::config::{Acknowledge, InventoryRights, Passthrough, Secret};
 use isolation::KeySpace;
 use rights::Rights;
 use std::sync::Arc;

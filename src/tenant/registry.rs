@@ -3,7 +3,6 @@
 use super::rights::Rights;
 use super::{Limits, Live, Password, Tenant};
 use crate::config::{self, Config, Passthrough, Secret};
-use crate::inventory::batcher::Acknowledge;
 use crate::tenant::isolation::KeySpace;
 use std::collections::HashMap;
 use std::path::Path;
@@ -87,7 +86,7 @@ fn only(config: &Config, live: Arc<Live>) -> Tenant {
         reservation_ttl_max_ms: inventory.reservation_ttl_max.as_ms(),
         remember_ms: inventory.remember.as_ms(),
         operation_deadline: Duration::from_millis(inventory.operation_deadline_ms),
-        acknowledge: acknowledge(inventory.acknowledge),
+        acknowledge: inventory.acknowledge,
         pin_always: config.session.pin == config::Pin::Always,
         passthrough: Passthrough::Full,
         rights: Rights::default(),
@@ -123,7 +122,7 @@ fn one(config: &Config, given: &config::Tenant, live: Arc<Live>) -> Result<Tenan
         namespace: given.namespace().to_owned(),
         reservation_ttl_ms: ttl.as_ms(),
         reservation_ttl_max_ms: ttl_max.as_ms(),
-        acknowledge: acknowledge(given.acknowledge.unwrap_or(config.inventory.acknowledge)),
+        acknowledge: given.acknowledge.unwrap_or(config.inventory.acknowledge),
         passthrough: given.passthrough,
         rights: Rights::new(given.inventory, &given.allow, &given.deny),
         space: KeySpace::new(given.namespace()),
@@ -139,14 +138,6 @@ fn one(config: &Config, given: &config::Tenant, live: Arc<Live>) -> Result<Tenan
         },
         ..only(config, live)
     })
-}
-
-fn acknowledge(given: config::Acknowledge) -> Acknowledge {
-    match given {
-        config::Acknowledge::Memory => Acknowledge::Memory,
-        config::Acknowledge::Replicas(count) => Acknowledge::Replicas(count),
-        config::Acknowledge::Fsync => Acknowledge::Fsync,
-    }
 }
 
 /// A password that is told in one of three ways, or not at all.

@@ -1,7 +1,9 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
 use super::call::{Answer, Call};
-use super::{Acknowledge, Batcher, Job, Replies, SETTLE_MAX, Space};
+use super::space::{is_met, write_wait};
+use super::{Batcher, Job, Replies, SETTLE_MAX, Space};
+use crate::config::Acknowledge;
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::id::{Token, token};
 use crate::inventory::operation::{Name, Work};
@@ -227,8 +229,9 @@ async fn attempt(
     let mut requests = batcher.requests(&jobs, &calls, sending, connection.sha());
     let sent = Instant::now();
     let acknowledge = jobs.first().map_or(Acknowledge::Memory, |job| job.space.bounds.get().acknowledge);
-    let waits =
-        calls.first().map_or(0, |call| acknowledge.write(&mut requests, &call.space.claim.meta_key, patience - sent));
+    let waits = calls
+        .first()
+        .map_or(0, |call| write_wait(acknowledge, &mut requests, &call.space.claim.meta_key, patience - sent));
     // Given up before it is awaited: were this dropped, nobody could use the connection again.
     let answer = timeout_at(patience, connection.send(&requests, calls.len() + waits)).await;
     let mut replies = match answer {
@@ -253,7 +256,7 @@ async fn attempt(
     batcher.reachable.set(true);
     batcher.metrics.batch_round_trip.record(sent.elapsed().as_secs_f64());
 
-    let assured = acknowledge.is_met(replies.split_off(calls.len()).last());
+    let assured = is_met(acknowledge, replies.split_off(calls.len()).last());
     let mut again: Vec<(usize, Job)> = Vec::new();
     let (mut pause, mut load) = (None, false);
     let mut slots: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();

@@ -2,6 +2,7 @@
 
 use super::Batcher;
 use super::job::Job;
+use crate::config::Acknowledge;
 use crate::inventory::keys::{self, CellKeys};
 use crate::inventory::marks::Marks;
 use crate::inventory::sold_out::SoldOut;
@@ -18,46 +19,32 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// When an operation's answer may be given: what else must have its effects by then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Acknowledge {
-    /// The upstream's memory.
-    #[default]
-    Memory,
-    /// So many replicas of it.
-    Replicas(u32),
-    /// Its disk.
-    Fsync,
+/// Appends what asks for it, to be answered behind what it is asked for. Returns how many replies that makes, the last one
+/// to be judged. The upstream waits for what the connection wrote last: with a write to `meta_key` that is behind all that
+/// other connections wrote, and the answers may speak of.
+pub(super) fn write_wait(acknowledge: Acknowledge, out: &mut BytesMut, meta_key: &str, patience: Duration) -> usize {
+    // Before the connection is given up: what was done is known then.
+    let timeout = (patience.as_millis() as u64 * 9 / 10).max(1).to_string();
+    if acknowledge != Acknowledge::Memory {
+        write::request(out, &[b"HSET", meta_key.as_bytes(), b"waited", b"1"]);
+    }
+    match acknowledge {
+        Acknowledge::Memory => return 0,
+        Acknowledge::Replicas(count) => {
+            write::request(out, &[b"WAIT", count.to_string().as_bytes(), timeout.as_bytes()]);
+        }
+        Acknowledge::Fsync => write::request(out, &[b"WAITAOF", b"1", b"0", timeout.as_bytes()]),
+    }
+    2
 }
 
-impl Acknowledge {
-    /// Appends what asks for it, to be answered behind what it is asked for. Returns how many replies that makes, the last one
-    /// to be judged. The upstream waits for what the connection wrote last: with a write to `meta_key` that is behind all that
-    /// other connections wrote, and the answers may speak of.
-    pub(super) fn write(self, out: &mut BytesMut, meta_key: &str, patience: Duration) -> usize {
-        // Before the connection is given up: what was done is known then.
-        let timeout = (patience.as_millis() as u64 * 9 / 10).max(1).to_string();
-        if self != Self::Memory {
-            write::request(out, &[b"HSET", meta_key.as_bytes(), b"waited", b"1"]);
-        }
-        match self {
-            Self::Memory => return 0,
-            Self::Replicas(count) => {
-                write::request(out, &[b"WAIT", count.to_string().as_bytes(), timeout.as_bytes()]);
-            }
-            Self::Fsync => write::request(out, &[b"WAITAOF", b"1", b"0", timeout.as_bytes()]),
-        }
-        2
-    }
-
-    /// What its reply says. An engine that refuses to wait assures nothing.
-    pub(super) fn is_met(self, reply: Option<&Reply>) -> bool {
-        match (self, reply) {
-            (Self::Memory, _) => true,
-            (Self::Replicas(count), Some(Ok(Value::Int(replicas)))) => *replicas >= i64::from(count),
-            (Self::Fsync, Some(Ok(Value::Array(places)))) => matches!(places.first(), Some(Value::Int(1..))),
-            _ => false,
-        }
+/// What its reply says. An engine that refuses to wait assures nothing.
+pub(super) fn is_met(acknowledge: Acknowledge, reply: Option<&Reply>) -> bool {
+    match (acknowledge, reply) {
+        (Acknowledge::Memory, _) => true,
+        (Acknowledge::Replicas(count), Some(Ok(Value::Int(replicas)))) => *replicas >= i64::from(count),
+        (Acknowledge::Fsync, Some(Ok(Value::Array(places)))) => matches!(places.first(), Some(Value::Int(1..))),
+        _ => false,
     }
 }
 
