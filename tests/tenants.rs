@@ -169,3 +169,35 @@ fn the_ids_of_clients_tell_nothing_of_others() {
     first.expect_close();
     assert_eq!(text(&mut theirs, &["PING"]), "+PONG\r\n");
 }
+
+#[test]
+fn a_password_in_a_request_that_is_none_does_not_go_upstream() {
+    let redis = Redis::start();
+    let mut upstream = redis.conn();
+    assert_eq!(text(&mut upstream, &["ACL", "SETUSER", "root2", "on", ">deep", "+@all", "~*", "&*"]), "+OK\r\n");
+    let (sidecar, _file) = sidecar(&redis, TWO);
+    let mut monitor = redis.conn();
+    assert_eq!(text(&mut monitor, &["MONITOR"]), "+OK\r\n");
+    for mut conn in [sidecar.conn(), acme(&sidecar)] {
+        for (request, said) in [
+            (&["HELLO", "3", "AUTH", "root2", "deep", "JUNK"][..], "-ERR Syntax error in HELLO"),
+            (&["HELLO", "3", "AUTH", "root2"], "-ERR Syntax error in HELLO"),
+            (&["HELLO", "4", "AUTH", "root2", "deep"], "-NOPROTO "),
+            (&["HELLO", "x"], "-ERR Protocol version is not an integer"),
+            (&["AUTH"], "-ERR wrong number of arguments for 'auth' command"),
+            (&["AUTH", "root2", "deep", "x"], "-ERR syntax error"),
+        ] {
+            let reply = text(&mut conn, request);
+            assert!(reply.starts_with(said), "{request:?}: {reply}");
+        }
+    }
+    let mut ours = acme(&sidecar);
+    assert_eq!(text(&mut ours, &["SET", "the-end", "1"]), "+OK\r\n");
+    loop {
+        let line = monitor.rest_of_line();
+        assert!(!line.contains("root2") && !line.contains("deep"), "{line}");
+        if line.contains("the-end") {
+            break;
+        }
+    }
+}

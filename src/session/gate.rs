@@ -39,6 +39,13 @@ impl Core {
     pub(super) fn gate(&mut self, frame: &[u8], args: &Args<'_>) -> Gate {
         self.back = None;
         let route = self.context.route(args);
+        // No password of a tenant's goes upstream, not in a request either that is none: a HELLO that is refused there may have
+        // proved a user before.
+        if !matches!(route, Route::Local(_))
+            && let Some(line) = malformed_identity(args)
+        {
+            return self.shut(ErrorKind::Refused, line, args);
+        }
         if !self.is_known() {
             return match route {
                 Route::Local(Local::Auth | Local::Hello) => self.identity(args, route),
@@ -189,6 +196,25 @@ impl Core {
         }
         Some(watch)
     }
+}
+
+/// What Redis says to an AUTH or a HELLO that is none; None: it is another command.
+fn malformed_identity(args: &Args<'_>) -> Option<&'static [u8]> {
+    let is_number = |word: &[u8]| std::str::from_utf8(word).is_ok_and(|word| word.parse::<i64>().is_ok());
+    if args.is(0, "AUTH") {
+        let line: &[u8] = match args.len() {
+            1 => b"-ERR wrong number of arguments for 'auth' command\r\n",
+            _ => b"-ERR syntax error\r\n",
+        };
+        return Some(line);
+    }
+    args.is(0, "HELLO").then(|| match args.get(1) {
+        Some(version) if !is_number(version) => {
+            b"-ERR Protocol version is not an integer or out of range\r\n".as_slice()
+        }
+        Some(version) if !matches!(version, b"2" | b"3") => b"-NOPROTO unsupported protocol version\r\n",
+        _ => b"-ERR Syntax error in HELLO\r\n",
+    })
 }
 
 /// What the tenant's own upstream user must not have the right to, for scripts of the tenant's could do it too, and would see
