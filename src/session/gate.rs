@@ -45,10 +45,9 @@ impl Core {
                 _ => Gate::Shut(self.refuse(ErrorKind::Refused, NOAUTH)),
             };
         }
-        // What is asked again because it had to wait was counted already.
-        if !std::mem::replace(&mut self.is_counted, true)
-            && !self.room.tenant.live.takes_request(&self.room.tenant.limits)
-        {
+        // What is asked again because it had to wait was counted already; one that is too many was not.
+        self.is_counted = self.is_counted || self.room.tenant.live.takes_request(&self.room.tenant.limits);
+        if !self.is_counted {
             return self.shut(ErrorKind::Overloaded, TOO_OFTEN, args);
         }
         if self.room.tenant.limits.request_bytes.is_some_and(|most| frame.len() > most) {
@@ -172,10 +171,8 @@ impl Core {
         let room = Rc::clone(&self.room);
         let mut watch = watch.unwrap_or_else(Watch::nothing);
         match back {
-            // Only an error has to be looked into, and need not be kept whole for that.
-            Back::AsIs => {
-                watch.error = Some(Box::new(move |reply, proto| Back::AsIs.apply(reply, &room.tenant.space, proto)));
-            }
+            // Only an error has to be looked into.
+            Back::AsIs => watch.error = Some(Rc::clone(&room.on_error)),
             back => watch.rewrite = Some(Box::new(move |reply, proto| back.apply(reply, &room.tenant.space, proto))),
         }
         Some(watch)
