@@ -1,4 +1,4 @@
-//! A changed configuration, taken under way: on SIGHUP, and when the file is another. All of it is taken or none.
+//! A changed configuration, taken under way: on SIGHUP, and when its file or one of a tenant's passwords is another. All of it is taken or none.
 //!
 //! Owns when it is looked for and what is said of it. What may change is `config::diff`'s to say.
 
@@ -6,6 +6,7 @@ use crate::app::Running;
 use crate::config::{Change, Config, ConfigError, diff};
 use crate::logging;
 use crate::metrics::Reload;
+use blake2::{Blake2b512, Digest};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,10 +21,12 @@ pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError>>;
 pub struct Reloader {
     reread: Reread,
     file: Option<PathBuf>,
-    /// What the file held when it was last read.
-    seen: Option<Vec<u8>>,
-    /// What it held at the last look, where that was something else: it may be half written still.
-    pending: Option<Vec<u8>>,
+    /// What the files held when they were last read.
+    seen: Option<Sum>,
+    /// What they held at the last look, where that was something else: they may be half written still.
+    pending: Option<Sum>,
+    /// The files of tenants' passwords, as the last configuration names them that could be read.
+    secrets: Vec<PathBuf>,
     current: Config,
     hangup: Signal,
 }
@@ -34,8 +37,9 @@ impl Reloader {
     /// # Errors
     /// Where no signal can be waited for.
     pub fn new(current: Config, file: Option<PathBuf>, reread: Reread) -> std::io::Result<Self> {
-        let seen = file.as_deref().and_then(contents);
-        Ok(Self { reread, file, seen, pending: None, current, hangup: signal(SignalKind::hangup())? })
+        let secrets = secrets(&current);
+        let seen = sum(main(file.as_deref()), &secrets);
+        Ok(Self { reread, file, seen, pending: None, secrets, current, hangup: signal(SignalKind::hangup())? })
     }
 
     /// Takes changes as they come, until it is dropped.
@@ -46,7 +50,6 @@ impl Reloader {
                 () = tokio::time::sleep(LOOK) => false,
             };
             if asked || self.has_changed() {
-                self.seen = self.file.as_deref().and_then(contents);
                 self.pending = None;
                 self.take(running);
             }
@@ -55,7 +58,7 @@ impl Reloader {
 
     /// Another content, and the same at two looks: by contents and not by times, for a mounted file is a link that moves.
     fn has_changed(&mut self) -> bool {
-        let now = self.file.as_deref().and_then(contents);
+        let now = sum(main(self.file.as_deref()), &self.secrets);
         if now == self.seen || now.is_none() {
             self.pending = None;
             return false;
@@ -75,8 +78,8 @@ impl Reloader {
                 tracing::info!(changes = changes.join("; "), "the changed configuration is in force");
             }
             Err(faults) => {
-                running.metrics.config_reload[Reload::Failed].increment(1);
                 tracing::error!(faults, "the changed configuration is not taken; the one before stays in force");
+                running.metrics.config_reload[Reload::Failed].increment(1);
                 return;
             }
         }
@@ -84,7 +87,12 @@ impl Reloader {
     }
 
     fn try_take(&mut self, running: &Running) -> Result<Vec<Change>, String> {
+        // What is looked at first may be another by the time it is read, and is seen at the next look then.
+        let main = main(self.file.as_deref());
+        self.seen = sum(main.clone(), &self.secrets);
         let new = (self.reread)().map_err(|error| error.to_string())?;
+        self.secrets = secrets(&new);
+        self.seen = sum(main, &self.secrets);
         let changes = diff(&self.current, &new);
         let fixed: Vec<String> =
             changes.iter().filter(|change| change.needs_restart).map(ToString::to_string).collect();
@@ -101,6 +109,25 @@ impl Reloader {
     }
 }
 
-fn contents(path: &Path) -> Option<Vec<u8>> {
-    std::fs::read(path).ok()
+/// Of what files hold: they are not kept, for passwords are among them.
+type Sum = Vec<u8>;
+
+fn main(path: Option<&Path>) -> Option<Vec<u8>> {
+    std::fs::read(path?).ok()
+}
+
+fn secrets(config: &Config) -> Vec<PathBuf> {
+    let files = config.tenants.iter().flat_map(|tenant| [&tenant.password_file, &tenant.upstream_password_file]);
+    files.flatten().cloned().collect()
+}
+
+/// None: there is no configuration's file, or it is not there now.
+fn sum(main: Option<Vec<u8>>, secrets: &[PathBuf]) -> Option<Sum> {
+    let mut sum = Blake2b512::new();
+    let secrets = secrets.iter().map(|path| std::fs::read(path).ok());
+    for contents in std::iter::once(Some(main?)).chain(secrets) {
+        sum.update(contents.as_ref().map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
+        sum.update(contents.unwrap_or_default());
+    }
+    Some(sum.finalize().to_vec())
 }

@@ -103,10 +103,7 @@ impl Core {
             _ => {
                 tracing::info!(client = self.entry.id(), tenant = %self.room.tenant.name, "closed a client whose tenant is no more");
                 self.phase = Phase::Finishing;
-                // What it waits for may never come.
-                if self.waits_for_ever() {
-                    self.entry.kill(false);
-                }
+                self.is_evicted = true;
             }
         }
     }
@@ -147,9 +144,9 @@ impl Core {
             if !clean {
                 return Some(self.refuse(ErrorKind::Refused, HAS_STATE));
             }
-            let proto = pin.remembered().greeting.proto;
-            self.client.greeting.proto = proto;
-            self.pin = None;
+            let greeting = pin.remembered().greeting.clone();
+            self.client.greeting = greeting;
+            (self.pin, self.link) = (None, None);
         }
         self.count(Route::Local);
         if name.len() > WORD_BYTES_MAX || password.len() > WORD_BYTES_MAX {
@@ -222,6 +219,9 @@ async fn prove(
             Some(right) => right,
             None => {
                 let tenant = tenant.map(Arc::clone);
+                // One tenant's after the other: however many guess at one of them, the others' clients come in.
+                let live = tenant.as_ref().map(|tenant| Arc::clone(&tenant.live))?;
+                let _turn_of_tenant = live.hashing.acquire().await;
                 let _turn = HASHING.acquire().await;
                 let verify = move || tenant.and_then(|tenant| Some(tenant.password.as_ref()?.verify(&password)));
                 tokio::task::spawn_blocking(verify).await.ok().flatten().unwrap_or(false)

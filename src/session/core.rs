@@ -202,6 +202,8 @@ pub(super) struct Core {
     pub generation: u64,
     /// Passwords are the sidecar's to judge.
     pub told_apart: bool,
+    /// Its tenant is no more: what it waits for is not waited for.
+    pub is_evicted: bool,
     /// Its requests go by the gate.
     pub is_gated: bool,
     /// The request that is looked at now has passed the limit of requests.
@@ -254,6 +256,7 @@ impl Core {
             admitted: None,
             generation: 0,
             told_apart: true,
+            is_evicted: false,
             is_gated: true,
             is_counted: false,
             failures: 0,

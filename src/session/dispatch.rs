@@ -12,9 +12,11 @@ use crate::inventory::id::cell_of;
 use crate::inventory::reply::Outcome;
 use crate::metrics::{ErrorKind, ErrorOrigin, Operation, PinReason, Route as RouteLabel, Status};
 use crate::resp::{ArgRange, Proto, is_security_violation};
+use crate::tenant::isolation::Back;
 use crate::upstream::link::state::{Effect, Watch};
 use crate::upstream::links::SharedLink;
 use bytes::BytesMut;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -210,9 +212,19 @@ impl Core {
             }
             self.link = Some(other);
         }
-        let watch = self.with_way_back(watch);
         let ticket = self.ticket();
-        self.shared_link().send(frame, ticket, watch);
+        match (&watch, &self.back) {
+            // So it is with nearly all requests of an isolated tenant.
+            (None, Some(Back::AsIs)) => {
+                let on_error = Rc::clone(&self.room.on_error);
+                self.back = None;
+                self.shared_link().send_guarded(frame, ticket, on_error);
+            }
+            _ => {
+                let watch = self.with_way_back(watch);
+                self.shared_link().send(frame, ticket, watch);
+            }
+        }
         self.count(RouteLabel::Link);
         Step::Done
     }

@@ -188,10 +188,8 @@ impl Core {
         let room = Rc::clone(&self.room);
         let mut watch = watch.unwrap_or_else(Watch::nothing);
         match back {
-            // Only an error has to be looked into, and need not be kept whole for that.
-            Back::AsIs => {
-                watch.error = Some(Box::new(move |reply, proto| Back::AsIs.apply(reply, &room.tenant.space, proto)));
-            }
+            // Only an error has to be looked into.
+            Back::AsIs => watch.error = Some(Rc::clone(&room.on_error)),
             back => watch.rewrite = Some(Box::new(move |reply, proto| back.apply(reply, &room.tenant.space, proto))),
         }
         Some(watch)

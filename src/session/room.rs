@@ -1,7 +1,9 @@
 //! A worker's tenants: for each that somebody was or is reaped for, its inventory through the batcher of its upstream user.
 
 use crate::inventory::batcher::{Batcher, Inventory, Namespaces, SpaceBounds, SpaceSettings};
+use crate::tenant::isolation::Back;
 use crate::tenant::{Tenant, Tenants, UpstreamUser};
+use crate::upstream::link::state::OnError;
 use crate::upstream::stream::{Credentials, Identity};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -19,6 +21,16 @@ pub struct Room {
     pub inventory: Inventory,
     /// Whom its commands run as upstream.
     pub identity: Identity,
+    /// An upstream's error as an isolated tenant's client is to see it.
+    pub on_error: OnError,
+}
+
+impl Room {
+    fn new(tenant: &Arc<Tenant>, inventory: Inventory, identity: Identity) -> Rc<Self> {
+        let of = Arc::clone(tenant);
+        let on_error: OnError = Rc::new(move |reply, proto| Back::AsIs.apply(reply, &of.space, proto));
+        Rc::new(Self { tenant: Arc::clone(tenant), inventory, identity, on_error })
+    }
 }
 
 /// See the module.
@@ -41,7 +53,7 @@ impl Rooms {
         let batcher = make(None);
         let tenant = Arc::new(Tenant::nobody());
         let inventory = batcher.inventory(settings(&tenant, queue_ops_max), &namespaces);
-        let nobody = Rc::new(Room { tenant, inventory, identity: None });
+        let nobody = Room::new(&tenant, inventory, None);
         Self {
             tenants: RefCell::new(tenants),
             generation: Cell::new(0),
@@ -100,7 +112,7 @@ impl Rooms {
         let identity = tenant.upstream.as_ref().map(|(user, password)| {
             Rc::new(Credentials::new(vec![user.clone().into_bytes(), password.expose().as_bytes().to_vec()]))
         });
-        let room = Rc::new(Room { tenant: Arc::clone(tenant), inventory, identity });
+        let room = Room::new(tenant, inventory, identity);
         self.rooms.borrow_mut().insert(Arc::clone(&tenant.name), Rc::clone(&room));
         room
     }

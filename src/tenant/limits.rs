@@ -5,6 +5,7 @@ use super::{Limits, Tenant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// See the module.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Live {
     arrival: AtomicU64,
     /// The scripts that it sent.
     pub scripts: Scripts,
+    /// Its password's hash is worked out for one client at a time.
+    pub hashing: Semaphore,
 }
 
 impl Default for Live {
@@ -29,6 +32,7 @@ impl Default for Live {
             since: Instant::now(),
             arrival: AtomicU64::new(0),
             scripts: Scripts::default(),
+            hashing: Semaphore::const_new(1),
         }
     }
 }

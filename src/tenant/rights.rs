@@ -83,7 +83,11 @@ impl Rights {
         if allowed && !self.deny.has(full, command, categories) {
             return Ok(());
         }
-        Err(format!("-NOPERM this tenant may not run '{}'\r\n", shown(full)))
+        // The second word is a subcommand where somebody knows it as one.
+        let known = |facts: &CommandFacts| facts.find(full).is_some();
+        let listed = self.rules().any(|rule| rule.names.iter().any(|name| **name == *full));
+        let name = if listed || table.facts().is_some_and(known) { full } else { command };
+        Err(format!("-NOPERM this tenant may not run '{}'\r\n", shown(name)))
     }
 
     fn may_inventory(&self, command: &[u8], args: &Args<'_>) -> bool {

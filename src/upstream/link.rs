@@ -8,7 +8,7 @@ mod driver;
 mod life;
 pub mod state;
 
-use self::state::{Effect, State as Remembered, Watch};
+use self::state::{Effect, OnError, State as Remembered, Watch};
 use super::stream::Greeting;
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
@@ -32,6 +32,8 @@ struct Slot {
     /// Where in the stream of bytes the request begins.
     start: u64,
     watch: Option<Box<Watch>>,
+    /// Where nothing else is watched for: what the client gets in place of an error.
+    on_error: Option<OnError>,
 }
 
 impl Slot {
@@ -163,6 +165,15 @@ impl Link {
 
     /// Hands over one whole request (or its first part: `more` follows by [`send_more`](Self::send_more)).
     pub fn send(&self, request: &[u8], ticket: Ticket, watch: Option<Box<Watch>>) {
+        self.hand_over(request, ticket, watch, None);
+    }
+
+    /// Shared only: a request of whose reply nothing is watched for, and an error alone is told otherwise.
+    pub fn send_guarded(&self, request: &[u8], ticket: Ticket, on_error: OnError) {
+        self.hand_over(request, ticket, None, Some(on_error));
+    }
+
+    fn hand_over(&self, request: &[u8], ticket: Ticket, watch: Option<Box<Watch>>, on_error: Option<OnError>) {
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
         if let State::Down(error) = &inner.state {
@@ -176,7 +187,7 @@ impl Link {
         }
         let start = inner.written + inner.out.len() as u64;
         inner.scripts += usize::from(is_script(&watch));
-        inner.slots.push_back(Slot { ticket, start, watch });
+        inner.slots.push_back(Slot { ticket, start, watch, on_error });
         inner.out.extend_from_slice(request);
         inner.wakeup.wake();
     }

@@ -10,6 +10,7 @@ pub mod judged;
 pub mod redis;
 pub mod resp;
 pub mod sidecar;
+pub mod tenants;
 pub mod terminal;
 
 use std::time::{Duration, Instant};

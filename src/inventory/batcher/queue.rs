@@ -39,6 +39,11 @@ impl State {
         self.queued += 1;
     }
 
+    /// Among how many namespaces, one more included, the queue is shared.
+    pub(super) fn sharers(&self) -> usize {
+        self.ready.len() + 1
+    }
+
     /// Takes up to so many of one namespace's. Returns false where the batch's arguments are as many as they may be.
     fn take(filling: &mut Filling, space: &Space, most: usize) -> bool {
         let (mut queue, mut held, mut left) = (space.queue.borrow_mut(), VecDeque::new(), most);
@@ -76,6 +81,8 @@ impl State {
         self.next_batch += 1;
         let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0, look: batch_ops_max * LOOK_AHEAD };
         let mut acknowledge = self.ready.front().map(|space| space.bounds.get().acknowledge);
+        // Whose turn it was, but that the batch is answered at another time: they go first next time.
+        let mut passed_over = Vec::new();
         for round in 0..2 {
             for _ in 0..self.ready.len() {
                 let left = batch_ops_max - filling.jobs.len();
@@ -87,9 +94,12 @@ impl State {
                 if filling.jobs.is_empty() {
                     acknowledge = Some(space.bounds.get().acknowledge);
                 }
+                if acknowledge != Some(space.bounds.get().acknowledge) {
+                    passed_over.push(space);
+                    continue;
+                }
                 let share = if round == 0 { batch_ops_max.div_ceil(self.ready.len() + 1).min(left) } else { left };
-                let room =
-                    acknowledge != Some(space.bounds.get().acknowledge) || Self::take(&mut filling, &space, share);
+                let room = Self::take(&mut filling, &space, share);
                 if !space.queue.borrow().is_empty() {
                     self.ready.push_back(space);
                 }
@@ -98,6 +108,7 @@ impl State {
                 }
             }
         }
+        passed_over.into_iter().rev().for_each(|space| self.ready.push_front(space));
         self.queued -= filling.jobs.len();
         filling.jobs
     }

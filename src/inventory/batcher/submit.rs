@@ -31,9 +31,11 @@ impl Inventory {
         &self.batcher
     }
 
+    /// A namespace that holds less than its share of the batcher has room there however much others hold.
     fn has_room_for(&self, count: usize) -> bool {
-        self.space.queue.borrow().len() + count <= self.space.bounds.get().queue_ops_max
-            && self.batcher.state.borrow().queued + count <= self.batcher.limits.queue_ops_max
+        let own = self.space.queue.borrow().len() + count;
+        let (state, most) = (self.batcher.state.borrow(), self.batcher.limits.queue_ops_max);
+        own <= self.space.bounds.get().queue_ops_max && (state.queued + count <= most || own <= most / state.sharers())
     }
 
     /// A client's request; its reply goes to the ticket.

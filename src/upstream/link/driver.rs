@@ -1,6 +1,6 @@
 //! One connection of a link: writes what is handed over, reads replies and gives each to the one it is for, both at once.
 
-use super::state::{Effect, Event, event, is_error};
+use super::state::{Effect, Event, event, rewritten};
 use super::{Link, OUT_PAUSE_BYTES, Scratch, Sharing, Slot};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::Direction;
@@ -220,8 +220,8 @@ impl<'l> Driver<'l> {
         Ok(())
     }
 
-    /// Gives a run of short replies, which answer requests of one client that came one after the other and that nobody
-    /// watches, to that client in one piece. Returns how many bytes they are; 0 where there is none.
+    /// Gives a run of short replies that are no errors, which answer requests of one client that came one after the other and
+    /// that nobody watches, to that client in one piece. Returns how many bytes they are; 0 where there is none.
     fn deliver_run(&mut self, bytes: &[u8]) -> usize {
         if self.kept.is_some() || self.link.is_exclusive() {
             return 0;
@@ -283,7 +283,11 @@ impl<'l> Driver<'l> {
             return true;
         }
         let inner = self.link.inner.borrow();
-        let watch = inner.slots.front().and_then(|slot| slot.watch.as_deref());
+        let head = inner.slots.front();
+        if self.is_error() && head.is_some_and(|slot| slot.on_error.is_some()) {
+            return true;
+        }
+        let watch = head.and_then(|slot| slot.watch.as_deref());
         let is_array = self.scanner.kind() == Some(b'*');
         if self.link.is_exclusive() && is_array && self.link.remembered.borrow().is_subscribed_resp2() {
             return true;
@@ -355,7 +359,10 @@ impl<'l> Driver<'l> {
     fn conclude(&mut self, mut slot: Slot, bytes: &[u8]) -> Result<(), UpstreamError> {
         let kind = self.scanner.kind().unwrap_or_default();
         if !self.link.is_exclusive() && slot.watch.is_none() {
-            slot.ticket.complete(bytes);
+            match rewritten(None, slot.on_error.take(), bytes, self.link.greeting.proto) {
+                Some(shown) => slot.ticket.complete(&shown),
+                None => slot.ticket.complete(bytes),
+            }
             return Ok(());
         }
         let mut remembered = self.link.remembered.borrow_mut();
@@ -381,8 +388,8 @@ impl<'l> Driver<'l> {
         remembered.apply(watch.effect, kind);
         let proto = remembered.greeting.proto;
         drop(remembered);
-        match watch.rewrite.or(watch.error.filter(|_| is_error(bytes))) {
-            Some(rewrite) => slot.ticket.complete(&rewrite(bytes, proto)),
+        match rewritten(watch.rewrite, watch.error, bytes, proto) {
+            Some(shown) => slot.ticket.complete(&shown),
             None => slot.ticket.complete(bytes),
         }
         if must && kind == b'-' {

@@ -10,6 +10,9 @@ use std::rc::Rc;
 /// Makes another reply of the upstream's, in the protocol that the client reads at that point.
 pub type Rewrite = Box<dyn FnOnce(&[u8], Proto) -> BytesMut>;
 
+/// The same of an error, whoever's request it answers: made once, and for many requests.
+pub type OnError = Rc<dyn Fn(&[u8], Proto) -> BytesMut>;
+
 /// What the reply to a request is watched for. Inside MULTI it is the reply in EXEC's that counts, not `+QUEUED`.
 pub struct Watch {
     /// What a reply that is no error says of the connection.
@@ -17,7 +20,7 @@ pub struct Watch {
     /// The client gets what this makes of the reply.
     pub rewrite: Option<Rewrite>,
     /// The same for an error alone: any other reply goes to the client as it comes.
-    pub error: Option<Rewrite>,
+    pub error: Option<OnError>,
     /// The request is the sidecar's own: inside EXEC's reply its element is left out.
     pub hidden: bool,
 }
@@ -381,8 +384,7 @@ impl State {
                 continue;
             };
             self.apply(watch.effect, element.bytes.first().copied().unwrap_or_default());
-            let rewrite = watch.rewrite.or(watch.error.filter(|_| is_error(element.bytes)));
-            let shown = rewrite.map(|rewrite| rewrite(element.bytes, self.greeting.proto));
+            let shown = rewritten(watch.rewrite, watch.error, element.bytes, self.greeting.proto);
             match shown {
                 _ if watch.hidden => {}
                 Some(shown) => out.extend_from_slice(&shown),
@@ -390,6 +392,20 @@ impl State {
             }
         }
         out
+    }
+}
+
+/// What the client gets in place of the reply, where that is something else.
+pub(super) fn rewritten(
+    rewrite: Option<Rewrite>,
+    error: Option<OnError>,
+    reply: &[u8],
+    proto: Proto,
+) -> Option<BytesMut> {
+    match (rewrite, error) {
+        (Some(rewrite), _) => Some(rewrite(reply, proto)),
+        (None, Some(error)) if is_error(reply) => Some(error(reply, proto)),
+        (None, _) => None,
     }
 }
 

@@ -1,0 +1,188 @@
+//! A changed configuration, taken under way: all of it or none, and nobody feels it whom it does not concern.
+
+mod common;
+
+use common::tenants::{TWO, Tenanted, text, two, word};
+use common::{Redis, Reply, SOON, until};
+use std::os::unix::fs::symlink;
+
+const ZED: &str = "[[tenants]]\nname = \"zed\"\npassword = \"z\"\n";
+
+/// [`TWO`] without its second tenant.
+fn without_rival() -> String {
+    TWO[..TWO.rfind("[[tenants]]").expect("a second tenant")].to_owned()
+}
+
+#[test]
+fn a_tenant_comes_and_goes_and_others_connections_are_undisturbed() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, TWO);
+    let (mut acme, mut subscribed, mut waiting) = (tenants.acme(), tenants.acme(), tenants.acme());
+    acme.call("SET k v").expect_ok();
+    acme.call("MULTI").expect_ok();
+    acme.send_args(&["INCR", "n"]);
+    assert_eq!(acme.raw(), b"+QUEUED\r\n");
+    subscribed.send_args(&["SUBSCRIBE", "c"]);
+    subscribed.raw();
+    waiting.send_args(&["BLPOP", "list", "0"]);
+    let mut nobody = tenants.sidecar.conn();
+    assert_eq!(word(&mut nobody, &["AUTH", "zed", "z"]), "-WRONGPASS");
+
+    tenants.becomes(&format!("{TWO}{ZED}"), "ok");
+    assert_eq!(text(&mut nobody, &["AUTH", "zed", "z"]), "+OK\r\n");
+    assert_eq!(text(&mut nobody, &["SET", "k", "zed"]), "+OK\r\n");
+
+    // Of the one who goes: at rest, in a transaction, subscribed, and waiting for what never comes.
+    let mut gone: Vec<_> = (0..5).map(|_| tenants.rival()).collect();
+    gone[1].call("MULTI").expect_ok();
+    gone[2].send_args(&["SUBSCRIBE", "c"]);
+    gone[2].raw();
+    gone[3].send_args(&["BLPOP", "list", "0"]);
+    gone[4].call("WATCH k").expect_ok();
+    until("it waits", SOON, || redis.conn().call("CLIENT LIST").text().contains("cmd=blpop").then_some(()));
+    tenants.becomes(&format!("{}{ZED}", without_rival()), "ok");
+    gone.iter_mut().for_each(common::Conn::expect_close);
+    assert_eq!(word(&mut tenants.sidecar.conn(), &["AUTH", "rival", "rival-secret"]), "-WRONGPASS");
+
+    assert_eq!(acme.call("EXEC").items(), [Reply::Int(1)]);
+    assert_eq!(redis.conn().call("PUBLISH acme:c hello"), Reply::Int(1));
+    assert_eq!(subscribed.raw(), b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nhello\r\n");
+    assert_eq!(acme.call("RPUSH list x"), Reply::Int(1));
+    assert_eq!(waiting.raw(), b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n");
+    assert_eq!(text(&mut nobody, &["GET", "k"]), "$3\r\nzed\r\n");
+    assert_eq!(tenants.logged("closed a client whose tenant is no more").len(), 5);
+}
+
+#[test]
+fn a_password_limits_and_rights_change_for_those_who_are_there() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, TWO);
+    let (mut acme, mut rival) = (tenants.acme(), tenants.rival());
+    acme.call("SET k v").expect_ok();
+    acme.call("INV.SETSTOCK tee 5").expect_ok();
+    let id = acme.call("INV.RESERVE tee 1").text();
+    let changed = two("deny = [\"set\"]\ninventory = \"read\"\nclients_max = 1\nrequest_bytes_max = 1024")
+        .replace("acme-secret", "another");
+    tenants.becomes(&changed, "ok");
+
+    assert_eq!(text(&mut acme, &["SET", "k", "w"]), "-NOPERM this tenant may not run 'set'\r\n");
+    assert_eq!(word(&mut acme, &["INV.COMMIT", &id]), "-NOPERM");
+    assert_eq!(word(&mut acme, &["GET", &"k".repeat(2000)]), "-OVERLOADED");
+    assert_eq!(text(&mut acme, &["GET", "k"]), "$1\r\nv\r\n");
+    let mut more = tenants.sidecar.conn();
+    assert_eq!(word(&mut more, &["AUTH", "acme", "acme-secret"]), "-WRONGPASS");
+    assert_eq!(word(&mut more, &["AUTH", "acme", "another"]), "-OVERLOADED");
+    rival.call("SET k v").expect_ok();
+
+    tenants.becomes(TWO, "ok");
+    assert_eq!(text(&mut acme, &["INV.COMMIT", &id]), "+OK\r\n");
+    assert_eq!(text(&mut more, &["AUTH", "acme", "acme-secret"]), "+OK\r\n");
+    assert_eq!(text(&mut more, &["SET", "k", "w"]), "+OK\r\n");
+    // Where its names are is another matter: what a client knows of its keys would be of others.
+    tenants.becomes(&two("namespace = \"elsewhere\""), "ok");
+    acme.expect_close();
+    assert_eq!(text(&mut tenants.acme(), &["GET", "k"]), "$-1\r\n");
+    let log = tenants.sidecar.log_lines().join("\n");
+    assert!(log.contains("tenants.acme.password: changed") && log.contains("tenants.acme.namespace"), "{log}");
+    assert!(!log.contains("another\""), "{log}");
+}
+
+#[test]
+fn a_file_that_is_of_no_use_changes_nothing_at_all() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, TWO);
+    let mut acme = tenants.acme();
+    let harmless = two("deny = [\"set\"]");
+    let broken = [
+        format!("{harmless}\n[[tenants]\n"),
+        format!("{harmless}no_such_key = 1\n"),
+        format!("{harmless}[[tenants]]\nname = \"third\"\n"),
+        format!("{harmless}[[tenants]]\nname = \"third\"\npassword_file = \"DIR/missing\"\n"),
+        format!("{harmless}[[tenants]]\nname = \"third\"\npassword_env = \"TENANTS_TEST_NOT_SET\"\n"),
+        // What a running sidecar cannot take: cells, links, listeners, TLS's files.
+        format!("[inventory]\ncells = 2\n{harmless}"),
+        format!("[upstream]\nlinks = 3\n{harmless}"),
+        two("deny = [\"set\"]\nunix = \"DIR/door\""),
+        format!("{harmless}[[tenants]]\nname = \"third\"\nunix = \"DIR/door\"\n"),
+        harmless.replace("[listen]", "[listen]\ntls_cert = \"DIR/cert.pem\"\ntls_key = \"DIR/key.pem\""),
+        "[listen]\nauth_failure_ms = 1\n".to_owned(),
+    ];
+    for (at, text_of) in broken.iter().enumerate() {
+        tenants.becomes(text_of, "failed");
+        let told = || tenants.logged("the changed configuration is not taken");
+        let errors = until("it is told once", SOON, || Some(told()).filter(|lines| lines.len() > at));
+        assert_eq!(errors.len(), at + 1, "{text_of}\n{errors:?}");
+        assert!(errors[at].contains("ERROR"), "{errors:?}");
+        assert_eq!(text(&mut acme, &["SET", "k", "v"]), "+OK\r\n", "{text_of}");
+        assert_eq!(word(&mut tenants.sidecar.conn(), &["AUTH", "third", ""]), "-WRONGPASS");
+    }
+    assert_eq!((tenants.reloads("ok"), tenants.reloads("failed")), (0.0, broken.len() as f64));
+    let log = tenants.sidecar.log_lines().join("\n");
+    assert!(log.contains("inventory.cells: 1 -> 2 (needs a restart)") && log.contains("TENANTS_TEST_NOT_SET"), "{log}");
+    tenants.becomes(&harmless, "ok");
+    assert_eq!(word(&mut acme, &["SET", "k", "v"]), "-NOPERM");
+    tenants.hang_up();
+    until("it was read again", SOON, || (tenants.logged("nothing has changed").len() == 1).then_some(()));
+}
+
+#[test]
+fn a_changed_file_is_seen_by_itself_and_a_password_file_too() {
+    let redis = Redis::start();
+    let config = format!("{TWO}[[tenants]]\nname = \"third\"\npassword_file = \"DIR/mounted/secret\"\n");
+    let tenants = Tenanted::start_with(&redis, &config, &[], |dir| {
+        // As a mounted Secret is: a link to a directory that becomes another.
+        for (version, word) in [("v1", "one"), ("v2", "two")] {
+            std::fs::create_dir(dir.join(version)).expect("a directory");
+            std::fs::write(dir.join(version).join("secret"), word).expect("a file");
+        }
+        symlink("v1", dir.join("mounted")).expect("a link");
+    });
+    drop(tenants.conn_as("third", "one"));
+    symlink("v2", tenants.path("moved")).expect("a link");
+    std::fs::rename(tenants.path("moved"), tenants.path("mounted")).expect("moved");
+    let mut conn = tenants.sidecar.conn();
+    until("the other password is the right one", SOON, || {
+        if word(&mut conn, &["AUTH", "third", "two"]) == "+OK" {
+            Some(())
+        } else {
+            conn = tenants.sidecar.conn();
+            None
+        }
+    });
+    assert_eq!(word(&mut tenants.sidecar.conn(), &["AUTH", "third", "one"]), "-WRONGPASS");
+
+    // The file itself, moved to its place and written in place.
+    let denied =
+        |word: &str| config.replacen("\"acme-secret\"\n", &format!("\"acme-secret\"\ndeny = [\"{word}\"]\n"), 1);
+    let put = |text: String| text.replace("DIR", &tenants.path("").display().to_string());
+    let mut acme = tenants.acme();
+    std::fs::write(tenants.path("next"), put(denied("set"))).expect("a file");
+    std::fs::rename(tenants.path("next"), tenants.path("sentinel.toml")).expect("moved");
+    until("SET is denied", SOON, || (word(&mut acme, &["SET", "k", "v"]) == "-NOPERM").then_some(()));
+    std::fs::write(tenants.path("sentinel.toml"), put(denied("get"))).expect("a file");
+    until("GET is denied", SOON, || (word(&mut acme, &["GET", "k"]) == "-NOPERM").then_some(()));
+    assert_eq!((tenants.reloads("ok"), tenants.reloads("failed")), (3.0, 0.0));
+}
+
+#[test]
+fn check_says_what_would_change_and_what_needs_a_restart() {
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("old"), TWO).expect("a file");
+    let new = format!("[upstream]\nlinks = 3\n{}{ZED}", two("clients_max = 3").replace("acme-secret", "another"));
+    std::fs::write(path("new"), new.replace("rival", "other")).expect("a file");
+    let (status, out, err) =
+        common::sidecar::run_to_end(&["check", "--config", &path("new"), "--against", &path("old")]);
+    assert_eq!(status, Some(0), "{out}{err}");
+    for line in [
+        "upstream.links: 2 -> 3 (needs a restart)",
+        "tenants.acme.clients_max: 0 -> 3",
+        "tenants.acme.password: changed",
+        "tenants.other: added",
+        "tenants.rival: removed",
+        "tenants.zed: added",
+    ] {
+        assert!(out.lines().any(|found| found == format!("change      {line}")), "{line} in\n{out}");
+    }
+    assert!(!out.contains("another") && !out.contains("secret"), "{out}");
+}
