@@ -92,9 +92,10 @@ tenant! {
     reservation_ttl_max: Option<Span> = None;
     /// What must have an operation's effects before it is answered; else `inventory.acknowledge`.
     acknowledge: Option<Acknowledge> = None;
-    /// Clients at once; 0: as many as the sidecar takes.
+    /// Clients at once; 0: as many as the sidecar takes, or where there are several tenants half of them.
     clients_max: u64 = 0, in 0..=1_000_000;
-    /// Its clients that have an upstream connection of their own, at once; 0: as many as the sidecar has.
+    /// Its clients that have an upstream connection of their own, at once; 0: as many as the sidecar has, or
+    /// where there are several tenants half of them.
     pinned_max: u64 = 0, in 0..=100_000;
     /// Requests a second; 0: no limit.
     requests_per_second: u64 = 0, in 0..=1_000_000_000;

@@ -128,6 +128,11 @@ impl Core {
                 self.back = (!matches!(route, Route::Rewritten(_))).then_some(Back::AsIs);
                 Gate::Open
             }
+            // A page at a time: nobody else waits for it.
+            Verdict::Rewritten { frame, ranges, .. } if args.is(0, "KEYS") => {
+                let pattern = Args::new(&frame, &ranges).get(1).unwrap_or_default().to_vec();
+                Gate::Shut(self.ask_for_keys(pattern))
+            }
             Verdict::Rewritten { frame, ranges, back } if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
                 let args = Args::new(&frame, &ranges);
                 Gate::Shut(self.ask_as_sidecar(&args, route, &frame, Some(back)))

@@ -1,4 +1,4 @@
-//! What an isolated tenant asks of all its keys: DBSIZE, RANDOMKEY, FLUSHDB, answered from a SCAN of its own, a page at a time.
+//! What an isolated tenant asks of all its keys: KEYS, DBSIZE, RANDOMKEY, FLUSHDB, answered from a SCAN of its own, a page at a time.
 
 use super::core::{Core, On, Step, Wait, Waiting};
 use super::rewritten::{request, rewrite};
@@ -9,6 +9,7 @@ use crate::tenant::isolation::{Back, KeySpace, Own};
 use crate::upstream::links::SharedLink;
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp3::types::BytesFrame;
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -39,6 +40,16 @@ impl Core {
             Own::Session => return Step::Done,
         };
         self.wait_for_task(task)
+    }
+
+    /// KEYS, with this pattern upstream.
+    pub(super) fn ask_for_keys(&mut self, pattern: Vec<u8>) -> Step {
+        if let Err(step) = self.may_ask() {
+            return step;
+        }
+        let link = self.context.links.shared(&self.context.links.first_greeting(Proto::Resp2));
+        let space = self.room.tenant.space.clone();
+        self.wait_for_task(Box::pin(keys(link, space, pattern)))
     }
 
     /// A request that the sidecar asks as its own user, and gives back in the tenant's names.
@@ -103,8 +114,12 @@ async fn ask_frame(link: &SharedLink, frame: &[u8]) -> BytesMut {
 }
 
 async fn page(link: &SharedLink, space: &KeySpace, cursor: &[u8]) -> Page {
-    let pattern = [space.prefix(), b"*"].concat();
-    let reply = ask(link, &[b"SCAN", cursor, b"MATCH", &pattern, b"COUNT", PAGE]).await;
+    page_of(link, space, cursor, &[space.prefix(), b"*"].concat()).await
+}
+
+/// `pattern` is one of the upstream's names.
+async fn page_of(link: &SharedLink, space: &KeySpace, cursor: &[u8], pattern: &[u8]) -> Page {
+    let reply = ask(link, &[b"SCAN", cursor, b"MATCH", pattern, b"COUNT", PAGE]).await;
     let reply = reply.freeze();
     let Ok(BytesFrame::Array { data, .. }) = decode_reply(&reply) else { return Err(BytesMut::from(&reply[..])) };
     let (Some(BytesFrame::BlobString { data: cursor, .. }), Some(BytesFrame::Array { data: keys, .. })) =
@@ -132,6 +147,27 @@ async fn count(link: SharedLink, space: KeySpace) -> BytesMut {
     }
     let mut out = BytesMut::new();
     write::integer(&mut out, keys);
+    out
+}
+
+/// SCAN may tell a key twice, and KEYS does not.
+async fn keys(link: SharedLink, space: KeySpace, pattern: Vec<u8>) -> BytesMut {
+    let (mut cursor, mut seen) = (b"0".to_vec(), HashSet::new());
+    loop {
+        match page_of(&link, &space, &cursor, &pattern).await {
+            Ok((next, found)) => {
+                cursor = next;
+                seen.extend(found);
+            }
+            Err(refusal) => return refusal,
+        }
+        if cursor == b"0" {
+            break;
+        }
+    }
+    let mut out = BytesMut::new();
+    write::array_header(&mut out, seen.len());
+    seen.iter().filter_map(|key| space.inside(key)).for_each(|key| write::bulk(&mut out, key));
     out
 }
 

@@ -116,6 +116,11 @@ fn one(config: &Config, given: &config::Tenant, live: Arc<Live>) -> Result<Tenan
         None => word(given.password.as_ref(), given.password_file.as_deref(), given.password_env.as_deref())?
             .map(|word| Password::plain(word.expose())),
     };
+    // Where there are others none of them can take all.
+    let share = |given: u64, all: usize| {
+        let half = (config.tenants.len() > 1).then(|| (all as u64 / 2).max(1));
+        some(given).or(half)
+    };
     let requests = some(given.requests_per_second).map(|rate| (rate, some(given.requests_burst).unwrap_or(rate)));
     Ok(Tenant {
         name: given.name.as_str().into(),
@@ -130,8 +135,8 @@ fn one(config: &Config, given: &config::Tenant, live: Arc<Live>) -> Result<Tenan
         upstream: upstream.map(|password| (given.upstream_user.clone(), password)),
         password,
         limits: Limits {
-            clients: some(given.clients_max),
-            pinned: some(given.pinned_max),
+            clients: share(given.clients_max, config.listen.clients_max),
+            pinned: share(given.pinned_max, config.upstream.pinned_max),
             requests,
             request_bytes: usize::try_from(given.request_bytes_max).ok(),
             queue_ops: some(given.queue_ops_max).and_then(|most| usize::try_from(most).ok()),

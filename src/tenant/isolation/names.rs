@@ -176,6 +176,19 @@ pub fn channel_counts(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Re
     Ok(())
 }
 
+/// `HSCAN key cursor [MATCH pattern] …`, `SSCAN`, `ZSCAN`
+///
+/// # Errors
+/// Too few arguments; a pattern that takes long to compare.
+pub fn element_scan(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    if args.len() < 3 {
+        return Err(Refusal::Arity);
+    }
+    (3..args.len()).filter(|&at| args.is(at, "MATCH")).try_for_each(|at| modest(args.get(at + 1)))?;
+    plan.name(1);
+    Ok(())
+}
+
 /// `KEYS pattern`
 ///
 /// # Errors
