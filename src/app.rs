@@ -64,6 +64,7 @@ pub struct Running {
 /// One line: what cannot be had and what would be right.
 pub async fn start(config: &Config) -> Result<Running, String> {
     let tls = ListenerTls::load(&config.listen)?;
+    let tenants = resolve(config, &Tenants::default())?;
     let listeners = Listeners::bind(config)?;
     let admin = match config.admin.listen.as_str() {
         "" => None,
@@ -80,7 +81,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     let target = target(config, managed.as_ref())?;
     let metrics = Metrics::new();
     let readiness = Arc::new(Readiness::new());
-    let (tenants, changed) = watch::channel(Arc::new(resolve(config, &Tenants::default())?));
+    let (tenants, changed) = watch::channel(Arc::new(tenants));
     if config.tenants.is_empty() {
         // Its figures are there from the start, so that a rate over one is never absent.
         drop(metrics.operations(&config.inventory.namespace));
@@ -152,7 +153,8 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         unix = if config.listen.unix.is_empty() { "-" } else { &config.listen.unix },
         admin = running.admin.map_or_else(|| "-".to_owned(), |address| address.to_string()),
         upstream = %running.upstream,
-        namespace = %config.inventory.namespace,
+        namespace = if config.tenants.is_empty() { &config.inventory.namespace } else { "of each tenant" },
+        tenants = config.tenants.len(),
         workers = config.sidecar.workers,
         "serving"
     );

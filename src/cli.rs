@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError, InventoryRights, Override, Passthrough, UpstreamUrl};
+use crate::config::{self, Config, ConfigError, InventoryRights, Override, Passthrough, Tenant, UpstreamUrl};
 use crate::tenant::acl::{self, AclSecret, AclTenant};
 
 pub use health::health;
@@ -333,6 +333,17 @@ impl HealthArgs {
     }
 }
 
+fn tenant_line(tenant: &Tenant) -> String {
+    let by = match (tenant.has_password(), tenant.has_door()) {
+        (true, true) => "by password, and a listener of its own",
+        (true, false) => "by password",
+        (false, true) => "by a listener of its own",
+        (false, false) => "whoever says nothing",
+    };
+    let Tenant { name, passthrough, inventory, .. } = tenant;
+    format!("\ntenant      {name}: {by}; pass-through {passthrough}, inventory {inventory}")
+}
+
 /// What this configuration would serve, one line each.
 #[must_use]
 pub fn summary(config: &Config) -> String {
@@ -350,14 +361,19 @@ pub fn summary(config: &Config) -> String {
     };
     let cells = if inventory.cells == 1 { "1 cell".to_owned() } else { format!("{} cells", inventory.cells) };
     let workers = if sidecar.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", sidecar.workers) };
+    let inventory_line = if config.tenants.is_empty() {
+        format!("namespace {}, {cells}", inventory.namespace)
+    } else {
+        format!("a namespace for each tenant, {cells}")
+    };
+    let tenants: String = config.tenants.iter().map(tenant_line).collect();
     format!(
         "clients     {clients} ({workers}, {} clients at most)\n\
          upstream    {upstream}\n\
          admin       {}\n\
-         inventory   namespace {}, {cells}; a reservation lives {}, {} at most",
+         inventory   {inventory_line}; a reservation lives {}, {} at most{tenants}",
         listen.clients_max,
         or_none(&admin.listen),
-        inventory.namespace,
         inventory.reservation_ttl,
         inventory.reservation_ttl_max,
     )

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use inventory_sentinel::cli::{self, AclArgs, CheckArgs, Cli, Command, ConfigArgs, DemoOptions, HealthArgs};
 use inventory_sentinel::config::{self, Config};
+use inventory_sentinel::tenant::{self, Tenants};
 use inventory_sentinel::upstream::check;
 use inventory_sentinel::{app, logging, tls};
 
@@ -43,6 +44,7 @@ fn demo(options: &DemoOptions) -> Result<(), String> {
 fn check(args: &CheckArgs) -> Result<(), String> {
     let config = load(&args.config)?;
     tls::check(&config)?;
+    tenant::resolve(&config, &Tenants::default())?;
     let report = if args.connect { Some(connect(&config)?) } else { None };
     println!("ok\n{}", cli::summary(&config));
     if let Some(before) = &args.against {

@@ -201,3 +201,18 @@ fn a_password_in_a_request_that_is_none_does_not_go_upstream() {
         }
     }
 }
+
+#[test]
+fn a_password_that_cannot_be_had_is_said_by_check_and_before_anything_is_bound() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let text = "[[tenants]]\nname = \"acme\"\npassword_env = \"NOBODY_SETS_THIS\"\n[[tenants]]\nname = \"b\"\npassword = \"x\"\n";
+    file.write_all(text.as_bytes()).expect("its text");
+    for words in [["check"], ["run"]] {
+        let mut command = std::process::Command::new(common::sidecar::PROGRAM);
+        let ended = command.args(words).arg("--config").arg(file.path()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let line =
+            "tenants: acme: the environment variable NOBODY_SETS_THIS, which is to hold the password, is not set\n";
+        assert_eq!((said.as_str(), ended.status.code()), (line, Some(1)), "{words:?}");
+    }
+}
