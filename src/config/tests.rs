@@ -208,8 +208,8 @@ fn a_fault_names_line_key_value_and_what_is_right() {
         (
             "[listen]\ntcp = \"0.0.0.0:6380\"",
             "f.toml:2: listen.tcp: \"0.0.0.0:6380\" can be reached from other machines and is not guarded: set \
-             listen.tls_cert and listen.tls_key, and give [[tenants]] that all have a password; or listen on 127.0.0.1, or say \
-             listen.insecure = true",
+             listen.tls_cert and listen.tls_key, and give [[tenants]] that all have a password; or listen on 127.0.0.1, or \
+             say listen.insecure = true",
         ),
         (
             "[listen]\ntls_key = \"k\"",

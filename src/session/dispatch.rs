@@ -3,7 +3,7 @@
 use super::client_rows::number;
 use super::clients::OwnConnection;
 use super::core::{Core, Lane, Phase, ReplyMode, Step};
-use super::encode;
+use super::frames::encode;
 use super::gate::Gate;
 use super::rewritten::NOBODY;
 use crate::command::{Args, Local, Pin, Route};

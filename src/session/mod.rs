@@ -9,6 +9,7 @@ mod client_rows;
 pub mod clients;
 mod core;
 mod dispatch;
+mod frames;
 mod gate;
 mod input_end;
 mod introspection;
@@ -23,9 +24,9 @@ mod transaction;
 mod wait;
 
 use self::clients::ClientEntry;
-use self::core::{Core, Phase, Stage, Step};
+use self::core::{Core, Phase, Stage};
 use crate::metrics::{Direction, ErrorKind, ErrorOrigin};
-use crate::resp::{ArgRange, FrameKind, ReplyQueue, RequestLimits, RequestScanner, write};
+use crate::resp::{ReplyQueue, RequestLimits, RequestScanner};
 use crate::upstream::stream::Stream;
 use bytes::{Buf, Bytes, BytesMut};
 use std::future::poll_fn;
@@ -313,107 +314,6 @@ impl Session {
         }
         taken > 0
     }
-
-    /// Takes frames off the front of `bytes`, as many as may go. Returns how many bytes it took.
-    fn take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
-        let mut at = 0;
-        self.blocked = false;
-        if self.core.told_apart {
-            self.follow_identity();
-        }
-        while at < bytes.len() && self.core.phase != Phase::Finishing && self.core.wait.is_none() {
-            match self.take_next(cx, &bytes[at..]) {
-                Some(taken) => at += taken,
-                None => break,
-            }
-        }
-        // Of a client that is to be closed nothing more is read.
-        if self.core.phase == Phase::Finishing { bytes.len() } else { at }
-    }
-
-    /// Before it is known who a client is little of it is read.
-    fn follow_identity(&mut self) {
-        let known = self.core.is_known();
-        if known {
-            self.unknown = None;
-        }
-        self.scanner.set_limits(if known { RequestLimits::default() } else { RequestLimits::UNAUTHENTICATED });
-    }
-
-    /// The next frame, or the next bytes of a large one. None: more bytes are needed, or it must wait.
-    fn take_next(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
-        match self.core.stage {
-            Stage::Frames => {}
-            Stage::Broken(_) => return None,
-            Stage::Forward | Stage::Drop(_) => return self.take_streamed(cx, bytes),
-        }
-        let (step, len) = match self.scanner.scan(bytes) {
-            Ok(Some(frame)) => {
-                let step = match frame.kind {
-                    FrameKind::Empty => Step::Done,
-                    FrameKind::Array => self.core.dispatch(cx, &bytes[..frame.len], self.scanner.args()),
-                    FrameKind::Inline => {
-                        let (request, ranges) = encode(self.scanner.inline_args());
-                        self.core.dispatch(cx, &request, &ranges)
-                    }
-                };
-                (step, frame.len)
-            }
-            Ok(None) => {
-                let pending = self.scanner.pending();
-                let large = pending.bytes_at_least > self.core.whole_bytes_max();
-                if !large {
-                    return None;
-                }
-                (self.core.begin_stream(cx, bytes, self.scanner.args()), 0)
-            }
-            Err(error) => {
-                self.core.protocol_error(&error.to_reply());
-                return None;
-            }
-        };
-        match step {
-            Step::Done => Some(len),
-            Step::Blocked => {
-                self.blocked = true;
-                None
-            }
-        }
-    }
-
-    fn take_streamed(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
-        if !self.core.has_room(cx) {
-            return None;
-        }
-        match self.scanner.stream(bytes) {
-            Ok(streamed) => {
-                self.core.stream_on(&bytes[..streamed.take], streamed.done);
-                (streamed.take > 0 || streamed.done).then_some(streamed.take)
-            }
-            Err(error) => {
-                self.core.stage = Stage::Broken(error.to_reply());
-                None
-            }
-        }
-    }
-}
-
-/// An inline request as an array, which is what goes upstream: one parser alone decides where its arguments end.
-fn encode(args: &[Vec<u8>]) -> (BytesMut, Vec<ArgRange>) {
-    let parts: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let mut request = BytesMut::new();
-    write::request(&mut request, &parts);
-    let mut digits = itoa::Buffer::new();
-    let mut at = 1 + digits.format(args.len()).len() + 2;
-    let ranges = args
-        .iter()
-        .map(|arg| {
-            let start = at + 1 + digits.format(arg.len()).len() + 2;
-            at = start + arg.len() + 2;
-            ArgRange { start, end: start + arg.len() }
-        })
-        .collect();
-    (request, ranges)
 }
 
 #[cfg(test)]
@@ -429,13 +329,5 @@ mod tests {
         let (task, of_session) = (bytes(serve), size_of::<Session>());
         assert!(task <= of_session + 300, "{task} for a task, {of_session} for the session in it");
         assert!(of_session <= 1500, "{of_session} for a session");
-    }
-
-    #[test]
-    fn an_inline_request_is_encoded_with_its_arguments_where_they_are_said_to_be() {
-        let args = vec![b"SET".to_vec(), vec![b'k'; 120], Vec::new()];
-        let (request, ranges) = encode(&args);
-        let found: Vec<_> = ranges.iter().map(|range| range.of(&request).to_vec()).collect();
-        assert_eq!(found, args);
     }
 }

@@ -81,7 +81,7 @@ impl Managed {
     async fn start_with_path(config: &Config, path: Option<OsString>) -> Result<Self, ManagedError> {
         let server = find_server(path.as_deref()).ok_or(ManagedError::NotFound)?;
         let dir = data_dir(&config.sidecar.data_dir)?;
-        let lock = lock(&dir)?;
+        let lock = lock(&dir).await?;
         let socket = dir.join("upstream.sock");
         if socket.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(ManagedError::SocketPath(socket));

@@ -30,6 +30,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two looks at a child that starts or ends.
 const POLL: Duration = Duration::from_millis(10);
+/// A lock that is taken is tried so many times again, with a pause between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// The first of the known servers on this PATH.
 pub(super) fn find_server(path: Option<&OsStr>) -> Option<PathBuf> {
@@ -53,8 +56,20 @@ pub(super) fn data_dir(dir: &Path) -> Result<PathBuf, ManagedError> {
         .map_err(|error| ManagedError::DataDir(dir.to_owned(), error))
 }
 
+/// As `try_lock`, with some patience: a process that is being started elsewhere in this one holds a copy of every open file
+/// until it is another program, that of a lock that was just given back too.
+pub(super) async fn lock(dir: &Path) -> Result<File, ManagedError> {
+    for _ in 0..LOCK_TRIES {
+        match try_lock(dir) {
+            Err(ManagedError::Locked(_)) => tokio::time::sleep(LOCK_PAUSE).await,
+            done => return done,
+        }
+    }
+    try_lock(dir)
+}
+
 /// Two servers on one append-only file would destroy it.
-pub(super) fn lock(dir: &Path) -> Result<File, ManagedError> {
+fn try_lock(dir: &Path) -> Result<File, ManagedError> {
     let path = dir.join("sidecar.lock");
     let options = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = options.map_err(|error| ManagedError::DataDir(path.clone(), error))?;
