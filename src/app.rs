@@ -24,7 +24,7 @@ use crate::upstream::knowledge::Knowledge;
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
 use crate::upstream::pool::{Claim, Fitting};
-use crate::upstream::target::Target;
+use crate::upstream::target::{Target, name_on};
 use crate::worker::{self, OnRound, StopBy, WorkerParts};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -233,6 +233,7 @@ pub fn target(config: &Config, managed: Option<&Managed>) -> Result<Target, Stri
         tls: UpstreamTls::load(&config.upstream)?,
         username,
         password,
+        name: Some(name_on(&std::env::var("HOSTNAME").unwrap_or_default())),
         db,
         connect_timeout: Duration::from_millis(config.upstream.connect_timeout_ms),
         reconnect_min: Duration::from_millis(config.upstream.reconnect_min_ms),

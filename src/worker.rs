@@ -227,7 +227,7 @@ pub fn session_context(parts: WorkerParts, first: Option<PoolConnection>) -> io:
     let tenants = Arc::clone(&parts.tenants.borrow());
     let queue_ops_max = parts.batcher.queue_ops_max;
     let make = make_batcher(&target, &parts, pool);
-    let rooms = Rooms::new(tenants, Arc::clone(&parts.namespaces), queue_ops_max, make);
+    let rooms = Rooms::new(tenants, Arc::clone(&parts.namespaces), queue_ops_max, make, &parts.metrics);
     Ok(SessionContext {
         rooms,
         settings: parts.session,
@@ -241,6 +241,7 @@ pub fn session_context(parts: WorkerParts, first: Option<PoolConnection>) -> io:
         scratch,
         closing: Cell::new(false),
         requests: Cell::new(0),
+        wrong_told: Cell::new(None),
     })
 }
 

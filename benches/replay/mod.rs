@@ -58,7 +58,9 @@ impl Replay {
         ];
         let config = load(None, &settings.map(|(key, value)| (key.to_owned(), value))).expect("a configuration");
         let metrics = Metrics::new();
-        let target = target(&config, None).expect("a target");
+        let mut target = target(&config, None).expect("a target");
+        // It says the host, and a recording is for all.
+        target.name = None;
         let tenants = resolve(&config, &Tenants::default()).expect("tenants");
         let tenants = tokio::sync::watch::channel(Arc::new(tenants)).1;
         let parts = worker_parts(&config, target, tenants, &metrics, Arc::new(|_| {}));

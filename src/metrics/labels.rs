@@ -184,6 +184,18 @@ labels! {
         Failed = "failed",
     }
 
+    /// Why a tenant's request was refused.
+    pub enum Refused as "reason" {
+        /// It may not.
+        NoPerm = "noperm",
+        /// It is over a limit.
+        Overloaded = "overloaded",
+        /// Its client has not said who it is.
+        NoAuth = "noauth",
+        /// It named the tenant with a wrong password.
+        WrongPass = "wrongpass",
+    }
+
     /// How a client's TLS handshake ended.
     pub enum TlsHandshake as "result" {
         /// Well.

@@ -75,6 +75,11 @@ metrics! {
     RETRIES_TOTAL = Kind::Counter, "retries_total", "operations", "Inventory operations that were sent again.";
     CONFIG_RELOAD_TOTAL = Kind::Counter, "config_reload_total", "times", "Changed configurations, by whether they were taken.";
     AUTH_FAILURES_TOTAL = Kind::Counter, "auth_failures_total", "attempts", "AUTH and HELLO with a wrong tenant or password.";
+    TENANT_REQUESTS_TOTAL = Kind::Counter, "tenant_requests_total", "requests",
+        "Requests of a tenant's clients, by the way they went; where there are tenants.";
+    TENANT_CLIENTS = Kind::Gauge, "tenant_clients", "connections", "Clients of a tenant connected now.";
+    TENANT_REFUSED_TOTAL = Kind::Counter, "tenant_refused_total", "requests",
+        "Requests of a tenant's clients that were refused, by why; of clients that have not said who they are with an empty tenant.";
     BYTES_TOTAL = Kind::Counter, "bytes_total", "bytes", "Bytes read and written; upstream: on links and pinned connections.";
     ERRORS_TOTAL = Kind::Counter, "errors_total", "errors", "Errors, by whose doing they were and what they were.";
     UPSTREAM_UP = Kind::Gauge, "upstream_up", "1 or 0", "Whether the upstream can be reached.";

@@ -8,6 +8,7 @@ mod labels;
 mod list;
 mod operations;
 mod registry;
+mod tenants;
 
 #[cfg(test)]
 mod tests;
@@ -22,11 +23,12 @@ use registry::Registry;
 pub use ::metrics::{Counter, Gauge, Histogram};
 pub use figures::{Ended, Figures};
 pub use labels::{
-    ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Reload, Route, Status,
+    ConnectionKind, Direction, ErrorKind, ErrorOrigin, Label, Operation, PinReason, Refused, Reload, Route, Status,
     TlsHandshake, TlsSide,
 };
 pub use list::{Kind, METRICS, Metric};
 pub use operations::OperationMetrics;
+pub use tenants::TenantMetrics;
 
 /// One handle for each value of a label: `metrics.requests[Route::Link].increment(1)`.
 #[derive(Clone)]
@@ -143,6 +145,12 @@ impl Metrics {
     #[must_use]
     pub fn operations(&self, namespace: &str) -> OperationMetrics {
         OperationMetrics::new(&self.registry, namespace)
+    }
+
+    /// The handles of a tenant's figures for one thread, to be kept.
+    #[must_use]
+    pub fn tenant(&self, name: &Arc<str>) -> TenantMetrics {
+        TenantMetrics::new(&self.registry, name)
     }
 
     /// Counts an error.

@@ -8,6 +8,8 @@ use super::*;
 fn every_metric_is_rendered_with_help_type_and_unit() {
     let metrics = Metrics::new();
     let _operations = metrics.operations("default");
+    let tenant = metrics.tenant(&"acme".into());
+    let _figures = (tenant.clients(), tenant.requests(Route::Link), tenant.refused(Refused::NoPerm));
     let text = metrics.render();
     for metric in METRICS {
         let Metric { name, unit, help, .. } = metric;

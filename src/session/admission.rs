@@ -3,7 +3,7 @@
 
 use super::core::{Core, On, Phase, Step, Wait, Waiting};
 use crate::command::{Args, Hello, Local};
-use crate::metrics::{ErrorKind, ErrorOrigin, Route};
+use crate::metrics::{ErrorKind, ErrorOrigin, Gauge, Refused, Route};
 use crate::resp::Proto;
 use crate::tenant::{Admitted, Tenant, Tenants};
 use crate::upstream::stream::Greeting;
@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Hashes that are worked out at once: each takes a core and as much memory as it demands.
 static HASHING: Semaphore = Semaphore::const_new(2);
@@ -28,8 +29,8 @@ const IN_MULTI: &[u8] = b"-ERR AUTH is not served inside MULTI; EXEC will abort 
 const HAS_STATE: &[u8] = b"-ERR a connection that has subscriptions, WATCH or CLIENT TRACKING cannot become another user's: RESET it first\r\n";
 const TOO_MANY: &[u8] = b"-OVERLOADED this tenant has as many clients as it may have (clients_max)\r\n";
 
-/// Says in the end who it is; None: a name or a password was wrong.
-pub(super) type Proof = Pin<Box<dyn Future<Output = Option<Arc<Tenant>>>>>;
+/// Says in the end who it is, or the name with which it or the password was wrong.
+pub(super) type Proof = Pin<Box<dyn Future<Output = Result<Arc<Tenant>, String>>>>;
 
 impl Core {
     /// A client that has said nothing yet, or has said RESET.
@@ -66,11 +67,19 @@ impl Core {
     /// It is this tenant's from here on; false: that has as many clients as it may have, and nothing has changed.
     fn admit(&mut self, tenant: &Arc<Tenant>) -> bool {
         let is_counted = self.admitted.is_some() && self.room.tenant.name == tenant.name;
+        let room = self.context.rooms.of(tenant);
         if !is_counted {
-            let Some(admitted) = Admitted::new(tenant) else { return false };
+            let silent = Gauge::noop();
+            let figure = if self.told_apart { room.metrics.clients() } else { &silent };
+            let Some(admitted) = Admitted::new(tenant, figure) else {
+                room.metrics.refused(Refused::Overloaded).increment(1);
+                return false;
+            };
             self.admitted = Some(admitted);
         }
-        self.room = self.context.rooms.of(tenant);
+        // What was done so far was another's.
+        self.publish();
+        self.room = room;
         self.link = None;
         self.is_gated = self.told_apart;
         if !is_counted {
@@ -165,17 +174,37 @@ impl Core {
         Some(Step::Done)
     }
 
+    /// Counts a wrong name or password. Of many only one a second is told: who writes the log must not be held up by them.
+    fn wrong(&self, name: &str) {
+        self.context.metrics.auth_failures.increment(1);
+        let tenants = self.context.rooms.tenants();
+        let named = tenants.get(name).map(|tenant| self.context.rooms.of(tenant));
+        let room = named.as_ref().unwrap_or_else(|| self.context.rooms.nobody());
+        room.metrics.refused(Refused::WrongPass).increment(1);
+        let (now, told) = (Instant::now(), &self.context.wrong_told);
+        let silent = told.get().map_or(0, |(_, silent)| silent);
+        if told.get().is_some_and(|(at, _)| now - at < Duration::from_secs(1)) {
+            told.set(told.get().map(|(at, silent)| (at, silent + 1)));
+            return;
+        }
+        told.set(Some((now, 0)));
+        let tenant = &*room.tenant.name;
+        tracing::info!(client = self.entry.id(), addr = %self.entry.door.addr, tenant, silent, "a wrong name or password");
+    }
+
     /// The proof is there. Returns whether the client was answered; where not, it waits for what HELLO says.
-    pub(super) fn proved(&mut self, tenant: Option<Arc<Tenant>>, wait: &mut Wait, proto: Proto) -> bool {
-        let Some(tenant) = tenant else {
-            self.failures += 1;
-            self.context.metrics.auth_failures.increment(1);
-            tracing::info!(client = self.entry.id(), addr = %self.entry.door.addr, "a wrong name or password");
-            self.push(WRONG);
-            if self.failures >= FAILURES_MAX {
-                self.phase = Phase::Finishing;
+    pub(super) fn proved(&mut self, proved: Result<Arc<Tenant>, String>, wait: &mut Wait, proto: Proto) -> bool {
+        let tenant = match proved {
+            Ok(tenant) => tenant,
+            Err(name) => {
+                self.failures += 1;
+                self.wrong(&name);
+                self.push(WRONG);
+                if self.failures >= FAILURES_MAX {
+                    self.phase = Phase::Finishing;
+                }
+                return true;
             }
-            return true;
         };
         // It may have changed while its password was looked at.
         let tenant = self.context.rooms.tenants().get(&tenant.name).map(Arc::clone).unwrap_or(tenant);
@@ -208,29 +237,31 @@ async fn prove(
     name: String,
     password: Vec<u8>,
     slowness: Duration,
-) -> Option<Arc<Tenant>> {
-    let began = tokio::time::Instant::now();
+) -> Result<Arc<Tenant>, String> {
+    let began = Instant::now();
     let tenant = tenants.get(&name).filter(|tenant| door.as_ref().is_none_or(|door| *door == tenant.name));
-    let right = match tenant.map(|tenant| &tenant.password) {
+    let right = match tenant.map(|tenant| (tenant, &tenant.password)) {
         None => false,
         // By its own listener alone, or by being the one who needs none.
-        Some(None) => door.is_some() || tenants.first(None).is_some_and(|first| *first.name == *name),
-        Some(Some(known)) => match known.quickly(&password) {
+        Some((_, None)) => door.is_some() || tenants.first(None).is_some_and(|first| *first.name == *name),
+        Some((tenant, Some(known))) => match known.quickly(&password) {
             Some(right) => right,
             None => {
-                let tenant = tenant.map(Arc::clone);
+                let tenant = Arc::clone(tenant);
                 // One tenant's after the other: however many guess at one of them, the others' clients come in.
-                let live = tenant.as_ref().map(|tenant| Arc::clone(&tenant.live))?;
-                let _turn_of_tenant = live.hashing.acquire().await;
+                let _turn_of_tenant = tenant.live.hashing.acquire().await;
                 let _turn = HASHING.acquire().await;
-                let verify = move || tenant.and_then(|tenant| Some(tenant.password.as_ref()?.verify(&password)));
-                tokio::task::spawn_blocking(verify).await.ok().flatten().unwrap_or(false)
+                let of = Arc::clone(&tenant);
+                let verify = move || of.password.as_ref().is_some_and(|known| known.verify(&password));
+                tokio::task::spawn_blocking(verify).await.unwrap_or(false)
             }
         },
     };
-    if right {
-        return tenant.map(Arc::clone);
+    match tenant {
+        Some(tenant) if right => Ok(Arc::clone(tenant)),
+        _ => {
+            tokio::time::sleep_until(began + slowness).await;
+            Err(name)
+        }
     }
-    tokio::time::sleep_until(began + slowness).await;
-    None
 }

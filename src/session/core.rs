@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::time::Duration;
+use tokio::time::Instant;
 
 const ROUTES: [Route; 4] = [Route::Local, Route::Link, Route::Pinned, Route::Inventory];
 
@@ -84,6 +85,8 @@ pub struct SessionContext {
     pub scratch: Scratch,
     /// Sessions take no further request and end when theirs are answered.
     pub closing: Cell<bool>,
+    /// When a wrong password was last told of, and how many were not since.
+    pub wrong_told: Cell<Option<(Instant, u64)>>,
     /// Counts requests, for the worker to see whether clients are still at work.
     pub requests: Cell<u64>,
 }
@@ -365,6 +368,9 @@ impl Core {
             let count = std::mem::take(&mut self.counts[route as usize]);
             if count > 0 {
                 self.context.metrics.requests[route].increment(count);
+                if self.told_apart {
+                    self.room.metrics.requests(route).increment(count);
+                }
                 requests += count;
             }
         }

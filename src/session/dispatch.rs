@@ -34,7 +34,7 @@ impl Core {
         let args = Args::new(frame, ranges);
         if args.get(0).is_some_and(is_security_violation) {
             // As Redis: the body of a misled HTTP request must not be executed as commands.
-            tracing::warn!(client = self.entry.id(), "closed a client that speaks HTTP");
+            tracing::warn!(client = self.entry.id(), tenant = %self.room.tenant.name, "closed a client that speaks HTTP");
             self.context.metrics.error(ErrorOrigin::Client, ErrorKind::Protocol);
             self.phase = Phase::Finishing;
             return Step::Done;

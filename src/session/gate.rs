@@ -5,7 +5,7 @@ use super::core::{Core, Step};
 use super::pinned::refused_by_upstream;
 use crate::command::{Args, Local, Pin, Route, is_inventory};
 use crate::config::Passthrough;
-use crate::metrics::ErrorKind;
+use crate::metrics::{ErrorKind, Refused};
 use crate::resp::{ArgRange, write};
 use crate::tenant::acl;
 use crate::tenant::isolation::{Back, Isolation, Own, Verdict, judge};
@@ -50,7 +50,10 @@ impl Core {
             return match route {
                 Route::Local(Local::Auth | Local::Hello) => self.identity(args, route),
                 Route::Local(Local::Quit | Local::Reset) => Gate::Open,
-                _ => Gate::Shut(self.refuse(ErrorKind::Refused, NOAUTH)),
+                _ => {
+                    self.room.metrics.refused(Refused::NoAuth).increment(1);
+                    Gate::Shut(self.refuse(ErrorKind::Refused, NOAUTH))
+                }
             };
         }
         // What is asked again because it had to wait was counted already.
@@ -184,6 +187,8 @@ impl Core {
             Some(_) if self.replies.waiting() > 0 => return Step::Blocked,
             Some(pin) => pin.remembered().in_multi,
         };
+        let reason = if kind == ErrorKind::Overloaded { Refused::Overloaded } else { Refused::NoPerm };
+        self.room.metrics.refused(reason).increment(1);
         if in_multi { self.refuse_in_multi(line) } else { self.refuse(kind, line) }
     }
 

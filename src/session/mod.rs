@@ -83,7 +83,8 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
     let end = poll_fn(|cx| session.poll(cx)).await;
     replies.close();
     if let Err(error) = &end {
-        tracing::debug!(client = id, %error, "a client's connection ended");
+        let tenant = &*session.core.room.tenant.name;
+        tracing::debug!(client = id, tenant, %error, "a client's connection ended");
     }
     let Session { core, stream, .. } = session;
     // The pinned connection goes first: a client that is gone must not leave a command waiting upstream.
@@ -223,7 +224,8 @@ impl Session {
 
     fn too_slow(&self) -> io::Error {
         self.core.context.metrics.error(ErrorOrigin::Client, ErrorKind::SlowReader);
-        tracing::warn!(client = self.core.entry.id(), "closed a client that does not read its replies");
+        let tenant = &*self.core.room.tenant.name;
+        tracing::warn!(client = self.core.entry.id(), tenant, "closed a client that does not read its replies");
         io::Error::other("the client does not read its replies")
     }
 

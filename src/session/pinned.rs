@@ -3,7 +3,7 @@
 use super::core::{Core, Lane, Phase, Stage, Step};
 use super::local::strict_integer;
 use crate::command::{Args, Hello, Local, Pin, Route, listed_name};
-use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
+use crate::metrics::{ErrorKind, PinReason, Refused, Route as RouteLabel};
 use crate::resp::write;
 use crate::tenant::Pinned;
 use crate::tenant::isolation::push;
@@ -39,6 +39,9 @@ impl Core {
                 if reason == PinReason::Transaction {
                     // What follows in the pipeline was to be executed in the transaction, or not at all.
                     self.phase = Phase::Finishing;
+                }
+                if self.is_gated {
+                    self.room.metrics.refused(Refused::Overloaded).increment(1);
                 }
                 self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED)
             }

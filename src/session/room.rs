@@ -1,6 +1,7 @@
 //! A worker's tenants: for each that somebody was or is reaped for, its inventory through the batcher of its upstream user.
 
 use crate::inventory::batcher::{Batcher, Inventory, Namespaces, SpaceBounds, SpaceSettings};
+use crate::metrics::{Metrics, TenantMetrics};
 use crate::tenant::isolation::Back;
 use crate::tenant::{Tenant, Tenants, UpstreamUser};
 use crate::upstream::link::state::OnError;
@@ -23,13 +24,15 @@ pub struct Room {
     pub identity: Identity,
     /// An upstream's error as an isolated tenant's client is to see it.
     pub on_error: OnError,
+    /// Its figures.
+    pub metrics: Rc<TenantMetrics>,
 }
 
 impl Room {
-    fn new(tenant: &Arc<Tenant>, inventory: Inventory, identity: Identity) -> Rc<Self> {
+    fn new(tenant: &Arc<Tenant>, inventory: Inventory, identity: Identity, metrics: Rc<TenantMetrics>) -> Rc<Self> {
         let of = Arc::clone(tenant);
         let on_error: OnError = Rc::new(move |reply, proto| Back::AsIs.apply(reply, &of.space, proto));
-        Rc::new(Self { tenant: Arc::clone(tenant), inventory, identity, on_error })
+        Rc::new(Self { tenant: Arc::clone(tenant), inventory, identity, on_error, metrics })
     }
 }
 
@@ -44,16 +47,23 @@ pub struct Rooms {
     batchers: RefCell<Vec<(Option<UpstreamUser>, Rc<Batcher>)>>,
     rooms: RefCell<HashMap<Arc<str>, Rc<Room>>>,
     nobody: Rc<Room>,
+    metrics: Metrics,
 }
 
 impl Rooms {
     /// `namespaces` is what all workers know of them; `queue_ops_max` holds for a tenant that has no bound of its own.
     #[must_use]
-    pub fn new(tenants: Arc<Tenants>, namespaces: Arc<Namespaces>, queue_ops_max: usize, make: MakeBatcher) -> Self {
+    pub fn new(
+        tenants: Arc<Tenants>,
+        namespaces: Arc<Namespaces>,
+        queue_ops_max: usize,
+        make: MakeBatcher,
+        metrics: &Metrics,
+    ) -> Self {
         let batcher = make(None);
         let tenant = Arc::new(Tenant::nobody());
         let inventory = batcher.inventory(settings(&tenant, queue_ops_max), &namespaces);
-        let nobody = Room::new(&tenant, inventory, None);
+        let nobody = Room::new(&tenant, inventory, None, Rc::new(metrics.tenant(&tenant.name)));
         Self {
             tenants: RefCell::new(tenants),
             generation: Cell::new(0),
@@ -63,6 +73,7 @@ impl Rooms {
             batchers: RefCell::new(vec![(None, batcher)]),
             rooms: RefCell::default(),
             nobody,
+            metrics: metrics.clone(),
         }
     }
 
@@ -109,10 +120,12 @@ impl Rooms {
             return Rc::clone(room);
         }
         let inventory = self.inventory(tenant);
+        let known = self.rooms.borrow().get(&tenant.name).map(|room| Rc::clone(&room.metrics));
+        let metrics = known.unwrap_or_else(|| Rc::new(self.metrics.tenant(&tenant.name)));
         let identity = tenant.upstream.as_ref().map(|(user, password)| {
             Rc::new(Credentials::new(vec![user.clone().into_bytes(), password.expose().as_bytes().to_vec()]))
         });
-        let room = Room::new(tenant, inventory, identity);
+        let room = Room::new(tenant, inventory, identity, metrics);
         self.rooms.borrow_mut().insert(Arc::clone(&tenant.name), Rc::clone(&room));
         room
     }

@@ -2,6 +2,7 @@
 
 use super::isolation::Scripts;
 use super::{Limits, Tenant};
+use crate::metrics::Gauge;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -75,20 +76,24 @@ fn enter(count: &AtomicU64, most: Option<u64>) -> bool {
 }
 
 /// A client that is counted among its tenant's for as long as this lives.
-#[derive(Debug)]
-pub struct Admitted(Arc<Live>);
+pub struct Admitted(Arc<Live>, Gauge);
 
 impl Admitted {
-    /// None: the tenant has as many as it may have.
+    /// None: the tenant has as many as it may have. `figure` shows how many there are.
     #[must_use]
-    pub fn new(tenant: &Tenant) -> Option<Self> {
-        enter(&tenant.live.clients, tenant.limits.clients).then(|| Self(Arc::clone(&tenant.live)))
+    pub fn new(tenant: &Tenant, figure: &Gauge) -> Option<Self> {
+        let entered = enter(&tenant.live.clients, tenant.limits.clients);
+        entered.then(|| {
+            figure.increment(1.0);
+            Self(Arc::clone(&tenant.live), figure.clone())
+        })
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.0.clients.fetch_sub(1, Ordering::Relaxed);
+        self.1.decrement(1.0);
     }
 }
 

@@ -107,6 +107,7 @@ async fn connect(url: &UpstreamUrl, tls: Option<Arc<UpstreamTls>>, limit: Durati
         tls,
         username: username.clone(),
         password: password.clone(),
+        name: None,
         db: *db,
         connect_timeout: limit,
         reconnect_min: limit,

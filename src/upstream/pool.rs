@@ -55,6 +55,8 @@ pub struct PoolConnection {
     broken: bool,
     knowledge: Arc<Knowledge>,
     metrics: Metrics,
+    /// What the upstream is to call it; None once it was told.
+    name: Option<Arc<str>>,
 }
 
 /// The pool of one worker.
@@ -127,6 +129,7 @@ impl Manager {
             broken: false,
             knowledge: Arc::clone(&self.knowledge),
             metrics: self.metrics.clone(),
+            name: self.target.name.clone(),
         };
         self.metrics.upstream_connections[ConnectionKind::Pool].increment(1.0);
         if let Some(home) = &self.fitting.home {
@@ -228,6 +231,11 @@ impl PoolConnection {
     /// Loads the script, asks for the commands, or both in one go.
     async fn load(&mut self, script: bool, commands: bool) -> Result<(), UpstreamError> {
         let mut requests = BytesMut::new();
+        // With what a new connection says anyhow. Whether it may be called so makes no difference to what it does.
+        let mut named = self.name.take().map(|name| {
+            write::request(&mut requests, &[b"CLIENT", b"SETNAME", name.as_bytes()]);
+        });
+        let count = usize::from(named.is_some()) + usize::from(script) + usize::from(commands);
         if script {
             write::request(&mut requests, &[b"SCRIPT", b"LOAD", self.script.as_bytes()]);
         }
@@ -237,6 +245,9 @@ impl PoolConnection {
         }
         let (sha, knowledge, mut is_script) = (&mut self.sha, &self.knowledge, script);
         let read = |reply: &Bytes| {
+            if named.take().is_some() {
+                return Ok(());
+            }
             if !std::mem::take(&mut is_script) {
                 if reply.first() == Some(&b'-') {
                     return answer(reply).map(drop);
@@ -255,7 +266,7 @@ impl PoolConnection {
             }
             Ok(())
         };
-        self.wire.exchange_read(&requests, usize::from(script) + usize::from(commands), read).await?;
+        self.wire.exchange_read(&requests, count, read).await?;
         if commands {
             self.wire.shrink();
         }

@@ -206,9 +206,9 @@ impl Greeting {
         requests
     }
 
-    /// The requests that make a new connection, or one that was RESET, what this greeting says.
+    /// The requests that make a new connection, or one that was RESET, what this greeting says, and give it this name.
     #[must_use]
-    pub fn requests(&self, target: &Target) -> Vec<(GreetingPart, BytesMut)> {
+    pub fn requests(&self, target: &Target, name: Option<&str>) -> Vec<(GreetingPart, BytesMut)> {
         let mut requests = Vec::with_capacity(5);
         let mut request = |part, args: &[&[u8]]| {
             let mut out = BytesMut::new();
@@ -218,6 +218,7 @@ impl Greeting {
         let version: &[u8] = if self.proto == Proto::Resp3 { b"3" } else { b"2" };
         let mut digits = itoa::Buffer::new();
         let db = digits.format(self.db).as_bytes();
+        let named: Vec<&[u8]> = name.map_or_else(Vec::new, |name| vec![b"SETNAME", name.as_bytes()]);
         let auth = |credentials: &Credentials| -> Vec<Vec<u8>> {
             std::iter::once(b"AUTH".to_vec()).chain(credentials.0.iter().cloned()).collect()
         };
@@ -233,9 +234,10 @@ impl Greeting {
                 let user = target.username.as_deref().unwrap_or("default");
                 // A user without a password (nopass) takes any.
                 let password = target.password.as_ref().map_or("", |password| password.expose());
-                request(own, &[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()]);
+                let hello = [&[b"HELLO", version, b"AUTH", user.as_bytes(), password.as_bytes()][..], &named].concat();
+                request(own, &hello);
             }
-            _ if self.identity.is_none() => request(own, &[b"HELLO", version]),
+            _ if self.identity.is_none() => request(own, &[&[b"HELLO", version][..], &named].concat()),
             _ => {}
         }
         if self.db != 0 && !selects_itself {
@@ -244,7 +246,7 @@ impl Greeting {
         if let Some(credentials) = &self.identity {
             let args = auth(credentials);
             request(GreetingPart::Auth, &args.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            request(GreetingPart::Hello, &[b"HELLO", version]);
+            request(GreetingPart::Hello, &[&[b"HELLO", version][..], &named].concat());
             if self.db != 0 {
                 request(GreetingPart::Select, &[b"SELECT", db]);
             }
@@ -275,9 +277,10 @@ pub async fn greet(
     stream: &mut Stream,
     target: &Target,
     greeting: &Greeting,
+    name: Option<&str>,
     timeout: Duration,
 ) -> Result<Bytes, UpstreamError> {
-    let requests = greeting.requests(target);
+    let requests = greeting.requests(target, name);
     let exchange = async {
         if greeting.identity.is_none() {
             let bytes: Vec<u8> = requests.iter().flat_map(|(_, request)| request.iter().copied()).collect();

@@ -5,6 +5,9 @@ use crate::tls::UpstreamTls;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A host's name is no longer.
+const HOST_BYTES_MAX: usize = 253;
+
 /// The upstream as every kind of connection needs it.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -16,6 +19,8 @@ pub struct Target {
     pub username: Option<String>,
     /// Its password.
     pub password: Option<Secret>,
+    /// What CLIENT LIST calls the sidecar's own connections, in characters that a name may have; None: nothing.
+    pub name: Option<Arc<str>>,
     /// The database that clients begin in and the inventory lives in.
     pub db: u32,
     /// Within which a connection must be made and greeted.
@@ -26,6 +31,13 @@ pub struct Target {
     pub reconnect_max: Duration,
 }
 
+/// The name of the sidecar's own connections on this host. What a name may not have (blanks, what cannot be printed) is left out.
+#[must_use]
+pub fn name_on(host: &str) -> Arc<str> {
+    let host: String = host.chars().filter(char::is_ascii_graphic).take(HOST_BYTES_MAX).collect();
+    if host.is_empty() { "inventory-sentinel".into() } else { format!("inventory-sentinel:{host}").into() }
+}
+
 impl Target {
     /// The pause before the n-th attempt after a failed one (n from 0): doubling, with jitter, so that a thousand sidecars
     /// do not fall on a restarting upstream at once.
@@ -33,5 +45,17 @@ impl Target {
     pub fn pause(&self, attempt: u32) -> Duration {
         let longest = self.reconnect_min.saturating_mul(1 << attempt.min(16)).min(self.reconnect_max);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hosts_name_becomes_one_that_a_connection_may_have() {
+        assert_eq!(&*name_on("shop-7d9f"), "inventory-sentinel:shop-7d9f");
+        assert_eq!(&*name_on(" a b\r\nc\u{e9}"), "inventory-sentinel:abc");
+        assert_eq!(&*name_on(""), "inventory-sentinel");
     }
 }

@@ -102,7 +102,10 @@ pub(super) async fn run(link: Rc<Link>, scratch: Scratch) {
     loop {
         let connected = async {
             let mut stream = Stream::connect(&link.target).await?;
-            let hello = greet(&mut stream, &link.target, &link.greeting, link.target.connect_timeout).await?;
+            // A client's own connection bears the client's name.
+            let name = link.target.name.as_deref().filter(|_| !link.is_exclusive());
+            let target = &link.target;
+            let hello = greet(&mut stream, target, &link.greeting, name, target.connect_timeout).await?;
             Ok::<_, UpstreamError>((stream, hello))
         };
         let connected = tokio::select! {

@@ -298,7 +298,7 @@ impl Links {
         let mut reset = BytesMut::new();
         write::request(&mut reset, &[b"RESET"]);
         link.send(&reset, client.muted_ticket(), Watch::effect(Effect::Reset(Box::new(greeting.clone()))));
-        for (_, request) in greeting.requests(&self.target) {
+        for (_, request) in greeting.requests(&self.target, None) {
             link.send(&request, client.muted_ticket(), Watch::effect(Effect::Must));
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn data_dir(dir: &Path) -> Result<PathBuf, ManagedError> {
 pub(super) async fn lock(dir: &Path) -> Result<File, ManagedError> {
     for _ in 0..LOCK_TRIES {
         match try_lock(dir) {
-            Err(ManagedError::Locked(_)) => tokio::time::sleep(LOCK_PAUSE).await,
+            Err(ManagedError::Locked(_)) => sleep(LOCK_PAUSE).await,
             done => return done,
         }
     }
