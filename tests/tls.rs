@@ -223,7 +223,7 @@ fn an_upstream_that_is_not_the_right_one_is_refused_in_words() {
     let plain = format!("rediss://{}", right.redis.addr());
     // It may take what it gets for the beginning of a line, and say nothing at all.
     let soon = set(&right, &[("upstream.connect_timeout_ms", "200".to_owned())]);
-    for (url, settings, said) in [
+    let cases = [
         (
             right.url(),
             set(&right, &[("upstream.tls_ca", files.name("other.pem.ca"))]),
@@ -250,18 +250,23 @@ fn an_upstream_that_is_not_the_right_one_is_refused_in_words() {
             "it says that our certificate has expired",
         ),
         (plain, soon, "TLS: "),
-    ] {
-        let mut settings = settings;
-        settings.push("log.level=debug".to_owned());
-        let sidecar = Sidecar::launch(&url, &settings.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut conn = sidecar.conn();
-        for request in ["GET k", "INV.STOCK sku", "BLPOP q 1"] {
-            let Reply::Error(line) = conn.call(request) else { panic!("{request}: answered by {url}") };
-            assert!(line.starts_with("UNAVAILABLE "), "{request}: {line}");
-            assert!(line.contains(said), "{request}: wanted {said:?} in {line}");
+    ];
+    // Side by side: an operation is tried until its deadline.
+    std::thread::scope(|scope| {
+        for (url, mut settings, said) in cases {
+            settings.push("log.level=debug".to_owned());
+            scope.spawn(move || {
+                let sidecar = Sidecar::launch(&url, &settings.iter().map(String::as_str).collect::<Vec<_>>());
+                let mut conn = sidecar.conn();
+                for request in ["GET k", "INV.STOCK sku", "BLPOP q 1"] {
+                    let Reply::Error(line) = conn.call(request) else { panic!("{request}: answered by {url}") };
+                    assert!(line.starts_with("UNAVAILABLE "), "{request}: {line}");
+                    assert!(line.contains(said), "{request}: wanted {said:?} in {line}");
+                }
+                wait_logged(&sidecar, said);
+            });
         }
-        wait_logged(&sidecar, said);
-    }
+    });
     // Under the name that it has it is the right one.
     let named = set(&elsewhere, &[("upstream.tls_server_name", "redis.example".to_owned())]);
     assert_eq!(start(&elsewhere.url(), &named).conn().call("PING"), Reply::Simple("PONG".into()));
@@ -325,6 +330,39 @@ fn a_client_that_reads_late_gets_all_of_a_large_reply_after_it_said_no_more() {
         }
         assert!(conn.reply() == Reply::Bulk(value));
     }
+}
+
+/// What TLS took and the socket did not is sent as soon as there is room, by whatever wakes the session: here it has nothing
+/// to write or to read any more, and waits for a reply that does not come.
+#[test]
+fn what_waits_in_tls_is_sent_while_nothing_else_is_to_be_done() {
+    let (redis, sidecar, _files, authority) = door();
+    let mut conn = Client::new(&authority.pem).open(&sidecar.listen);
+    // What TLS holds at most, 64 KiB, is more than one of them.
+    let value = vec![b'x'; 48 * 1024];
+    conn.call_args(&[b"SET".as_slice(), b"k", &value]).expect_ok();
+    conn.receive_buffer(16 * 1024);
+    let out = || figure(&sidecar, "inventory_sentinel_bytes_total{direction=\"client_out\"} ") as usize;
+    let (before, request, reply) = (out(), encode(&["GET", "k"]), encode(&[&value])[4..].len());
+    let mut asked = 0;
+    // One reply more each time, until TLS holds part of one: the kernel has less than was written, and that for good.
+    loop {
+        conn.send(&request);
+        asked += 1;
+        until("TLS took it", SOON, || (out() == before + asked * reply).then_some(()));
+        if (0..2).all(|_| conn.in_kernel() < asked * reply) {
+            break;
+        }
+    }
+    redis.stop();
+    conn.send(&request);
+    conn.half_close();
+    for _ in 0..asked {
+        assert!(conn.reply() == Reply::Bulk(value.clone()));
+    }
+    redis.cont();
+    assert!(conn.reply() == Reply::Bulk(value));
+    conn.expect_close();
 }
 
 #[test]

@@ -283,6 +283,19 @@ impl Conn {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(bytes).expect("a buffer");
     }
 
+    /// Bytes of the peer's that the kernel holds, of either end: not taken by the one, or not read by this one.
+    pub fn in_kernel(&self) -> usize {
+        let [own, peer] =
+            [self.stream.local_addr(), self.stream.peer_addr()].map(|addr| row_addr(addr.expect("an address")));
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+        let queue = |of: &str, to: &str, at: usize| {
+            let row = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+            let row = row.into_iter().find(|row| row[1] == of && row[2] == to).expect("a row");
+            usize::from_str_radix(row[4].split(':').nth(at).expect("two queues"), 16).expect("a number")
+        };
+        queue(&peer, &own, 0) + queue(&own, &peer, 1)
+    }
+
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match &mut self.through {
             Some(through) => through.write_all(&mut self.stream, bytes),
@@ -454,6 +467,12 @@ impl Conn {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
         drop(self.stream);
     }
+}
+
+/// As /proc/net/tcp writes it.
+fn row_addr(addr: std::net::SocketAddr) -> String {
+    let std::net::SocketAddr::V4(addr) = addr else { panic!("{addr} is not of IPv4") };
+    format!("{:08X}:{:04X}", u32::from_le_bytes(addr.ip().octets()), addr.port())
 }
 
 /// The whole length of the bulk string at the start of `bytes`, where its header is there.
