@@ -20,6 +20,8 @@ use tokio::time::Interval;
 const KEEP_CAPACITY_BYTES: usize = 256 * 1024;
 /// A frame that must be looked into is kept until it is whole, up to so many bytes: a message is a bulk of 512 MiB at most.
 const WHOLE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// So much is read at once (see [`SCRATCH_BYTES`](super::SCRATCH_BYTES)) before others have their turn.
+const READS_A_TURN: usize = 8;
 /// How often a link looks whether its upstream still answers.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -161,8 +163,12 @@ impl<'l> Driver<'l> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, stream: &mut Stream, scratch: &Scratch) -> Result<(), UpstreamError> {
-        loop {
+        for reads in 0.. {
             if self.is_paused() {
+                return Ok(());
+            }
+            if reads == READS_A_TURN {
+                cx.waker().wake_by_ref();
                 return Ok(());
             }
             let mut scratch = scratch.borrow_mut();
@@ -187,6 +193,7 @@ impl<'l> Driver<'l> {
             self.link.metrics.bytes[Direction::UpstreamIn].increment(n as u64);
             self.deliver(&scratch[..kept + n])?;
         }
+        Ok(())
     }
 
     /// Gives what came to those it is for.
