@@ -61,7 +61,8 @@ impl Core {
 
     /// What requests go upstream as, where the client has set nothing else.
     pub(super) fn home_greeting(&self, proto: Proto) -> Greeting {
-        Greeting { identity: self.room.identity.clone(), ..self.context.links.first_greeting(proto) }
+        let lane = if self.told_apart && self.is_known() { self.context.rooms.lane(&self.room) } else { 0 };
+        Greeting { identity: self.room.identity.clone(), lane, ..self.context.links.first_greeting(proto) }
     }
 
     /// It is this tenant's from here on; false: that has as many clients as it may have, and nothing has changed.
@@ -70,9 +71,9 @@ impl Core {
         let room = self.context.rooms.of(tenant);
         if !is_counted {
             let silent = Gauge::noop();
-            let figure = if self.told_apart { room.metrics.clients() } else { &silent };
+            let figure = if self.told_apart { room.own.metrics.clients() } else { &silent };
             let Some(admitted) = Admitted::new(tenant, figure) else {
-                room.metrics.refused(Refused::Overloaded).increment(1);
+                room.own.metrics.refused(Refused::Overloaded).increment(1);
                 return false;
             };
             self.admitted = Some(admitted);
@@ -180,7 +181,7 @@ impl Core {
         let tenants = self.context.rooms.tenants();
         let named = tenants.get(name).map(|tenant| self.context.rooms.of(tenant));
         let room = named.as_ref().unwrap_or_else(|| self.context.rooms.nobody());
-        room.metrics.refused(Refused::WrongPass).increment(1);
+        room.own.metrics.refused(Refused::WrongPass).increment(1);
         let (now, told) = (Instant::now(), &self.context.wrong_told);
         let silent = told.get().map_or(0, |(_, silent)| silent);
         if told.get().is_some_and(|(at, _)| now - at < Duration::from_secs(1)) {

@@ -369,7 +369,7 @@ impl Core {
             if count > 0 {
                 self.context.metrics.requests[route].increment(count);
                 if self.told_apart {
-                    self.room.metrics.requests(route).increment(count);
+                    self.room.own.metrics.requests(route).increment(count);
                 }
                 requests += count;
             }

@@ -10,11 +10,15 @@ impl Session {
     /// Takes frames off the front of `bytes`, as many as may go. Returns how many bytes it took.
     pub(super) fn take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut at = 0;
-        self.blocked = false;
+        (self.blocked, self.waits_its_turn) = (false, false);
         if self.core.told_apart {
             self.follow_identity();
         }
         while at < bytes.len() && self.core.phase != Phase::Finishing && self.core.wait.is_none() {
+            if self.core.told_apart && !self.core.takes_turn(cx) {
+                self.waits_its_turn = true;
+                break;
+            }
             match self.take_next(cx, &bytes[at..]) {
                 Some(taken) => at += taken,
                 None => break,

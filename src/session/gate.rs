@@ -51,7 +51,7 @@ impl Core {
                 Route::Local(Local::Auth | Local::Hello) => self.identity(args, route),
                 Route::Local(Local::Quit | Local::Reset) => Gate::Open,
                 _ => {
-                    self.room.metrics.refused(Refused::NoAuth).increment(1);
+                    self.room.own.metrics.refused(Refused::NoAuth).increment(1);
                     Gate::Shut(self.refuse(ErrorKind::Refused, NOAUTH))
                 }
             };
@@ -188,7 +188,7 @@ impl Core {
             Some(pin) => pin.remembered().in_multi,
         };
         let reason = if kind == ErrorKind::Overloaded { Refused::Overloaded } else { Refused::NoPerm };
-        self.room.metrics.refused(reason).increment(1);
+        self.room.own.metrics.refused(reason).increment(1);
         if in_multi { self.refuse_in_multi(line) } else { self.refuse(kind, line) }
     }
 

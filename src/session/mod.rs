@@ -21,6 +21,7 @@ mod rewritten;
 pub mod room;
 mod streaming;
 mod transaction;
+mod turns;
 mod wait;
 
 use self::clients::ClientEntry;
@@ -54,6 +55,8 @@ struct Session {
     unread: BytesMut,
     /// `unread` begins with a whole frame that must wait.
     blocked: bool,
+    /// `unread` may have whole frames that are not looked at before the tenant's next turn.
+    waits_its_turn: bool,
     /// Runs while the client has not said who it is.
     unknown: Option<Pin<Box<Sleep>>>,
     /// Runs while the client has too much unsent and takes nothing.
@@ -70,6 +73,7 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
         stream,
         unread: BytesMut::new(),
         blocked: false,
+        waits_its_turn: false,
         unknown: None,
         stall: None,
     };
@@ -197,7 +201,9 @@ impl Session {
         match core.phase {
             Phase::Open => false,
             // A raw connection's end is its last word.
-            Phase::Ended => owes_nothing && core.wait.is_none() && !self.blocked && !core.is_raw(),
+            Phase::Ended => {
+                owes_nothing && core.wait.is_none() && !self.blocked && !self.waits_its_turn && !core.is_raw()
+            }
             Phase::Finishing => owes_nothing && (core.wait.is_none() || core.replies.broken_off()),
         }
     }
@@ -267,6 +273,7 @@ impl Session {
         let core = &self.core;
         core.phase == Phase::Open
             && core.wait.is_none()
+            && !self.waits_its_turn
             && !matches!(core.stage, Stage::Broken(_))
             && (!self.blocked || self.unread.len() < self.blocked_bytes_max())
             && core.replies.unsent_bytes() <= core.context.settings.output_pause_bytes

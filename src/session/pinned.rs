@@ -41,7 +41,7 @@ impl Core {
                     self.phase = Phase::Finishing;
                 }
                 if self.is_gated {
-                    self.room.metrics.refused(Refused::Overloaded).increment(1);
+                    self.room.own.metrics.refused(Refused::Overloaded).increment(1);
                 }
                 self.refuse(ErrorKind::Overloaded, NO_MORE_PINNED)
             }

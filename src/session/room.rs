@@ -1,15 +1,19 @@
 //! A worker's tenants: for each that somebody was or is reaped for, its inventory through the batcher of its upstream user.
 
+use super::turns::{Share, Turns};
 use crate::inventory::batcher::{Batcher, Inventory, Namespaces, SpaceBounds, SpaceSettings};
 use crate::metrics::{Metrics, TenantMetrics};
 use crate::tenant::isolation::Back;
 use crate::tenant::{Tenant, Tenants, UpstreamUser};
 use crate::upstream::link::state::OnError;
 use crate::upstream::stream::{Credentials, Identity};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Tenants of a worker that have links of their own; more of them share these.
+const LANES: u8 = 16;
 
 /// Makes the batcher of an upstream user.
 pub type MakeBatcher = Box<dyn Fn(Option<&UpstreamUser>) -> Rc<Batcher>>;
@@ -24,15 +28,30 @@ pub struct Room {
     pub identity: Identity,
     /// An upstream's error as an isolated tenant's client is to see it.
     pub on_error: OnError,
+    /// What lives on where its configuration changes.
+    pub own: Rc<Own>,
+}
+
+/// What a tenant has in a worker, whatever its configuration.
+pub struct Own {
     /// Its figures.
-    pub metrics: Rc<TenantMetrics>,
+    pub metrics: TenantMetrics,
+    /// What it has taken of the worker's time.
+    pub share: Share,
+    lane: OnceCell<u8>,
+}
+
+impl Own {
+    fn new(metrics: &Metrics, tenant: &Tenant) -> Rc<Self> {
+        Rc::new(Self { metrics: metrics.tenant(&tenant.name), share: Share::default(), lane: OnceCell::new() })
+    }
 }
 
 impl Room {
-    fn new(tenant: &Arc<Tenant>, inventory: Inventory, identity: Identity, metrics: Rc<TenantMetrics>) -> Rc<Self> {
+    fn new(tenant: &Arc<Tenant>, inventory: Inventory, identity: Identity, own: Rc<Own>) -> Rc<Self> {
         let of = Arc::clone(tenant);
         let on_error: OnError = Rc::new(move |reply, proto| Back::AsIs.apply(reply, &of.space, proto));
-        Rc::new(Self { tenant: Arc::clone(tenant), inventory, identity, on_error, metrics })
+        Rc::new(Self { tenant: Arc::clone(tenant), inventory, identity, on_error, own })
     }
 }
 
@@ -48,6 +67,9 @@ pub struct Rooms {
     rooms: RefCell<HashMap<Arc<str>, Rc<Room>>>,
     nobody: Rc<Room>,
     metrics: Metrics,
+    lanes: Cell<u8>,
+    /// The workers's turns.
+    pub turns: Rc<Turns>,
 }
 
 impl Rooms {
@@ -63,7 +85,7 @@ impl Rooms {
         let batcher = make(None);
         let tenant = Arc::new(Tenant::nobody());
         let inventory = batcher.inventory(settings(&tenant, queue_ops_max), &namespaces);
-        let nobody = Room::new(&tenant, inventory, None, Rc::new(metrics.tenant(&tenant.name)));
+        let nobody = Room::new(&tenant, inventory, None, Own::new(metrics, &tenant));
         Self {
             tenants: RefCell::new(tenants),
             generation: Cell::new(0),
@@ -74,6 +96,8 @@ impl Rooms {
             rooms: RefCell::default(),
             nobody,
             metrics: metrics.clone(),
+            lanes: Cell::new(0),
+            turns: Turns::start(),
         }
     }
 
@@ -108,6 +132,16 @@ impl Rooms {
         self.generation.set(self.generation.get() + 1);
     }
 
+    /// Which links it uses: its own, where tenants are not too many.
+    #[must_use]
+    pub fn lane(&self, room: &Room) -> u8 {
+        *room.own.lane.get_or_init(|| {
+            let lane = self.lanes.get() % LANES + 1;
+            self.lanes.set(lane);
+            lane
+        })
+    }
+
     /// The room of who is nobody yet: nothing is allowed there.
     #[must_use]
     pub fn nobody(&self) -> &Rc<Room> {
@@ -120,12 +154,12 @@ impl Rooms {
             return Rc::clone(room);
         }
         let inventory = self.inventory(tenant);
-        let known = self.rooms.borrow().get(&tenant.name).map(|room| Rc::clone(&room.metrics));
-        let metrics = known.unwrap_or_else(|| Rc::new(self.metrics.tenant(&tenant.name)));
+        let known = self.rooms.borrow().get(&tenant.name).map(|room| Rc::clone(&room.own));
+        let own = known.unwrap_or_else(|| Own::new(&self.metrics, tenant));
         let identity = tenant.upstream.as_ref().map(|(user, password)| {
             Rc::new(Credentials::new(vec![user.clone().into_bytes(), password.expose().as_bytes().to_vec()]))
         });
-        let room = Room::new(tenant, inventory, identity, metrics);
+        let room = Room::new(tenant, inventory, identity, own);
         self.rooms.borrow_mut().insert(Arc::clone(&tenant.name), Rc::clone(&room));
         room
     }

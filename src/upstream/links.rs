@@ -78,7 +78,7 @@ impl Links {
     /// What clients begin with.
     #[must_use]
     pub fn first_greeting(&self, proto: Proto) -> Greeting {
-        Greeting { identity: None, proto, db: self.target.db, selected_as: None }
+        Greeting { identity: None, proto, db: self.target.db, selected_as: None, lane: 0 }
     }
 
     /// A link that says this greeting; give it back by dropping the [`SharedLink`].
@@ -150,7 +150,7 @@ impl Links {
 
     /// Clients begin here: it is kept for them.
     fn is_first(&self, greeting: &Greeting) -> bool {
-        greeting.identity.is_none() && greeting.db == self.target.db
+        greeting.identity.is_none() && greeting.db == self.target.db && greeting.lane == 0
     }
 
     fn sweep(&self) {

@@ -164,11 +164,13 @@ pub struct Greeting {
     /// Who the client was when it selected it, where that is another: it need not have the right to since. Makes no
     /// difference to what the connection is.
     pub selected_as: Option<Identity>,
+    /// Whose requests may share a link: what one has upstream is behind nothing of another's. 0: of whoever is not told apart.
+    pub lane: u8,
 }
 
 impl PartialEq for Greeting {
     fn eq(&self, other: &Self) -> bool {
-        (&self.identity, self.proto, self.db) == (&other.identity, other.proto, other.db)
+        (&self.identity, self.proto, self.db, self.lane) == (&other.identity, other.proto, other.db, other.lane)
     }
 }
 
@@ -176,7 +178,7 @@ impl Eq for Greeting {}
 
 impl std::hash::Hash for Greeting {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (&self.identity, self.proto, self.db).hash(state);
+        (&self.identity, self.proto, self.db, self.lane).hash(state);
     }
 }
 

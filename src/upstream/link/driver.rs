@@ -18,6 +18,8 @@ use tokio::time::Interval;
 /// An output buffer that grew past this is given back once it is empty and was no larger for a tick: memory that is taken
 /// anew for each large request costs more than the request.
 const KEEP_CAPACITY_BYTES: usize = 256 * 1024;
+/// So much is read at once (see [`SCRATCH_BYTES`](super::SCRATCH_BYTES)) before others have their turn.
+const READS_A_TURN: usize = 8;
 /// How often a link looks whether its upstream still answers.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -159,8 +161,12 @@ impl<'l> Driver<'l> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, stream: &mut Stream, scratch: &Scratch) -> Result<(), UpstreamError> {
-        loop {
+        for reads in 0.. {
             if self.is_paused() {
+                return Ok(());
+            }
+            if reads == READS_A_TURN {
+                cx.waker().wake_by_ref();
                 return Ok(());
             }
             let mut scratch = scratch.borrow_mut();
@@ -185,5 +191,6 @@ impl<'l> Driver<'l> {
             self.link.metrics.bytes[Direction::UpstreamIn].increment(n as u64);
             self.deliver(&scratch[..kept + n])?;
         }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn state() -> State {
-    State::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None })
+    State::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None, lane: 0 })
 }
 
 fn queue(state: &mut State, watch: Option<Box<Watch>>) {

@@ -1,0 +1,97 @@
+//! Tenants take turns in a worker: in one round of its tasks each takes so many requests at most, however many clients it
+//! has and however much they have sent. So what one of them floods the worker with costs another one short turn.
+//!
+//! A round is over when every task that was ready has run. It is only looked for while somebody waits for the next.
+
+use super::core::Core;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use tokio::sync::Notify;
+
+/// Requests of one tenant in a round: a tenth of a millisecond of a worker, and more than most pipelines.
+const REQUESTS_A_TURN: u32 = 128;
+
+/// What a tenant has taken in which round.
+#[derive(Default)]
+pub struct Share {
+    round: Cell<u64>,
+    taken: Cell<u32>,
+}
+
+/// A worker's rounds.
+#[derive(Default)]
+pub struct Turns {
+    round: Cell<u64>,
+    waiting: RefCell<Vec<Waker>>,
+    wanted: Notify,
+}
+
+impl Turns {
+    /// With the task that counts them. To be called on the worker's runtime.
+    pub(super) fn start() -> Rc<Self> {
+        let turns = Rc::new(Self::default());
+        tokio::task::spawn_local(count(Rc::clone(&turns)));
+        turns
+    }
+
+    /// May one more be taken now?
+    fn take(&self, share: &Share) -> bool {
+        if share.round.replace(self.round.get()) != self.round.get() {
+            share.taken.set(0);
+        }
+        let taken = share.taken.get();
+        if taken < REQUESTS_A_TURN {
+            share.taken.set(taken + 1);
+        }
+        taken < REQUESTS_A_TURN
+    }
+
+    fn wait(&self, cx: &Context<'_>) {
+        self.waiting.borrow_mut().push(cx.waker().clone());
+        self.wanted.notify_one();
+    }
+}
+
+impl Core {
+    /// May the client's next request be looked at in this round? Where not, `cx` is woken in the next.
+    pub(super) fn takes_turn(&self, cx: &Context<'_>) -> bool {
+        let turns = &self.context.rooms.turns;
+        let takes = turns.take(&self.room.own.share);
+        if !takes {
+            turns.wait(cx);
+        }
+        takes
+    }
+}
+
+/// Runs for as long as the worker does.
+async fn count(turns: Rc<Turns>) {
+    loop {
+        turns.wanted.notified().await;
+        while !turns.waiting.borrow().is_empty() {
+            // All that is ready now runs first, and what came by sockets meanwhile.
+            tokio::task::yield_now().await;
+            turns.round.set(turns.round.get() + 1);
+            turns.waiting.borrow_mut().drain(..).for_each(Waker::wake);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_tenants_many_requests_leave_anothers_turn_alone() {
+        let (turns, flood, other) = (Turns::default(), Share::default(), Share::default());
+        let taken = |share: &Share| (0..1000).filter(|_| turns.take(share)).count();
+        assert_eq!(
+            (taken(&flood), taken(&flood), taken(&other)),
+            (REQUESTS_A_TURN as usize, 0, REQUESTS_A_TURN as usize)
+        );
+        turns.round.set(1);
+        assert_eq!(taken(&flood), REQUESTS_A_TURN as usize);
+    }
+}
