@@ -6,7 +6,7 @@ front of the same upstream: what the machine's cores and the upstream cost, the 
 run, taking turns, for the absolutes are the machine's.
 
 Command: cargo build --release && cargo bench --no-run && python3 benches/harness/neighbours.py LOAD [ROUNDS]
-where LOAD is the load program (target/release/deps/load-*). Its last result is in the README.
+where LOAD is the load program (target/release/deps/load-*). 
 """
 
 import contextlib
