@@ -160,7 +160,10 @@ fn arguments(request: &[Vec<u8>], frame: &[u8], ranges: &[ArgRange]) -> Vec<Vec<
     for (before, after) in request.iter().zip(&args) {
         let strips = |arg: &[u8]| (0..=arg.len()).any(|at| [&arg[..at], PREFIX, &arg[at..]].concat() == *after);
         let bounded = after == b"10000" && request[0] == b"SCAN";
-        assert!(before == after || strips(before) || bounded, "{request:?} became {args:?}");
+        // A head stands before a script.
+        let scripts = ["EVAL", "EVAL_RO", "SCRIPT"].iter().any(|name| request[0].eq_ignore_ascii_case(name.as_bytes()));
+        let headed = scripts && after.starts_with(b"local redis, ") && after.ends_with(before);
+        assert!(before == after || strips(before) || bounded || headed, "{request:?} became {args:?}");
     }
     assert!((request.len()..=request.len() + 2).contains(&args.len()));
     args

@@ -227,6 +227,8 @@ pub(super) struct Core {
     pub pin: Option<PinnedLink>,
     /// A request on the pinned connection may wait in the upstream.
     pub pin_blocking: bool,
+    /// Requests in flight are all of the SUBSCRIBE family, and none is inside MULTI.
+    pub subscribing: bool,
     /// The client's RESET was passed to its own connection.
     pub resetting: bool,
     pub stage: Stage,
@@ -271,6 +273,7 @@ impl Core {
             link: None,
             pin: None,
             pin_blocking: false,
+            subscribing: false,
             resetting: false,
             stage: Stage::Frames,
             wait: None,

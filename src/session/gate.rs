@@ -101,7 +101,7 @@ impl Core {
 
     fn judged(&mut self, frame: &[u8], args: &Args<'_>, route: Route) -> Gate {
         if let (Route::Pin(Pin::Subscription), Some(pin)) = (route, &self.pin) {
-            if self.replies.waiting() > 0 {
+            if self.replies.waiting() > 0 && !self.subscribing {
                 return Gate::Shut(Step::Blocked);
             }
             // Acknowledgements inside EXEC's reply cannot be told from what comes behind it.

@@ -161,7 +161,7 @@ impl Core {
                 return step;
             }
             // Whether it is inside MULTI must be known.
-            Route::Pin(Pin::Subscription) if self.replies.waiting() > 0 => return Step::Blocked,
+            Route::Pin(Pin::Subscription) if self.replies.waiting() > 0 && !self.subscribing => return Step::Blocked,
             // From 7.2 on a refused AUTH is not answered while an earlier reply waits to be written.
             Route::Local(Local::Auth | Local::Hello) if self.replies.waiting() > 0 => return Step::Blocked,
             Route::Inventory | Route::Refuse(_) | Route::Pin(Pin::Wait) => {}
@@ -227,6 +227,8 @@ impl Core {
         if !self.enter(Lane::Pinned) {
             return Step::Blocked;
         }
+        // Behind its like it need not wait: it would reach the upstream later than what others send meanwhile.
+        self.subscribing = route == Route::Pin(Pin::Subscription) && (self.subscribing || self.replies.waiting() == 0);
         let Some(pin) = &self.pin else { return Step::Blocked };
         pin.send(frame, self.ticket(), watch);
         self.set_blocking(route);

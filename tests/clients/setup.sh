@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the real Redis clients that tests/clients.rs runs: redis-py into .venv, ioredis and node-redis into
-# node_modules, each at the version written in requirements.txt and package.json. Does nothing where what stands
-# here already is what those files ask for.
+# Installs the real Redis clients and applications that tests/clients.rs and tests/applications.rs run: redis-py and Celery into
+# .venv; ioredis, node-redis, BullMQ and a session store into node_modules; each at the version written in requirements.txt and
+# package.json (msgpackr-extract held at one that registries have for all systems). Does nothing where what stands here already is what those files ask for.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -9,7 +9,9 @@ pub mod fault;
 pub mod judged;
 pub mod redis;
 pub mod resp;
+pub mod script;
 pub mod sidecar;
+pub mod tenant_users;
 pub mod tenants;
 pub mod terminal;
 

@@ -8,6 +8,7 @@ mod tests;
 
 pub(super) use error::inside as error_inside;
 
+use super::scripts::{Sha, hex};
 use super::{KeySpace, push};
 use crate::resp::{Proto, values, write};
 use bytes::BytesMut;
@@ -33,6 +34,8 @@ pub enum Back {
     TrackingInfo,
     /// SCRIPT EXISTS: 0 where the tenant has not sent the script itself.
     ScriptExists(Vec<bool>),
+    /// SCRIPT LOAD: the name of the script as the tenant sent it.
+    ScriptName(Sha),
     /// INFO: only the lines that say nothing of other tenants.
     Info,
 }
@@ -59,6 +62,7 @@ impl Back {
             Self::ChannelCounts => channel_counts(reply, space),
             Self::TrackingInfo => tracking_info(reply, space),
             Self::ScriptExists(sent) => script_exists(reply, &sent),
+            Self::ScriptName(sha) => script_name(reply, &sha),
             Self::Info => info::inside(reply),
         };
         told.unwrap_or_else(withheld)
@@ -177,6 +181,13 @@ fn script_exists(reply: &[u8], sent: &[bool]) -> Option<BytesMut> {
         out.extend_from_slice(if known { b":1\r\n" } else { b":0\r\n" });
     }
     opened.values.is_whole().then_some(out)
+}
+
+fn script_name(reply: &[u8], sha: &Sha) -> Option<BytesMut> {
+    values::bulk(reply)?;
+    let mut out = BytesMut::new();
+    write::bulk(&mut out, hex(sha).as_bytes());
+    Some(out)
 }
 
 fn join(parts: &[&[u8]]) -> BytesMut {

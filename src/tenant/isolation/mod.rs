@@ -15,6 +15,7 @@ mod scripts;
 mod subcommands;
 pub mod table;
 mod tracking;
+mod wrap;
 
 pub use back::Back;
 pub use request::{Isolation, Own, Scripts, Verdict, judge};

@@ -22,6 +22,7 @@ const BULK_OVERHEAD: usize = 16;
 #[derive(Debug, Default)]
 pub struct Plan {
     edits: Vec<Edit>,
+    texts: Vec<Vec<u8>>,
     tail: Vec<Tail>,
     back: Option<Back>,
 }
@@ -39,6 +40,8 @@ enum Change {
     Prefix(usize),
     /// Another takes its place.
     Instead(&'static [u8]),
+    /// The text of this number does.
+    Text(usize),
 }
 
 /// An argument more, at the end.
@@ -70,6 +73,12 @@ impl Plan {
         self.edits.push(Edit { arg, change: Change::Instead(word) });
     }
 
+    /// This does, made for this request.
+    pub fn text(&mut self, arg: usize, text: Vec<u8>) {
+        self.edits.push(Edit { arg, change: Change::Text(self.texts.len()) });
+        self.texts.push(text);
+    }
+
     /// A word more at the end.
     pub fn word(&mut self, word: &'static [u8]) {
         self.tail.push(Tail::Word(word));
@@ -92,7 +101,7 @@ impl Plan {
     pub fn encode(mut self, args: &Args<'_>, space: &KeySpace) -> Result<(BytesMut, Vec<ArgRange>, Back), Refusal> {
         self.edits.sort_unstable_by_key(|edit| edit.arg);
         debug_assert!(self.edits.windows(2).all(|two| two[0].arg < two[1].arg), "an argument is prefixed once");
-        let (frame, ranges) = encode(args, space, self.edits.iter().copied(), &self.tail)?;
+        let (frame, ranges) = encode(args, space, self.edits.iter().copied(), &self.tail, &self.texts)?;
         Ok((frame, ranges, self.back.unwrap_or(Back::AsIs)))
     }
 }
@@ -106,7 +115,7 @@ pub fn encode_keys(
     space: &KeySpace,
     keys: impl Iterator<Item = usize>,
 ) -> Result<(BytesMut, Vec<ArgRange>), Refusal> {
-    encode(args, space, keys.map(|arg| Edit { arg, change: Change::Prefix(0) }), &[])
+    encode(args, space, keys.map(|arg| Edit { arg, change: Change::Prefix(0) }), &[], &[])
 }
 
 #[inline]
@@ -115,15 +124,18 @@ fn encode(
     space: &KeySpace,
     mut edits: impl Iterator<Item = Edit>,
     tail: &[Tail],
+    texts: &[Vec<u8>],
 ) -> Result<(BytesMut, Vec<ArgRange>), Refusal> {
     let prefix = space.prefix();
     let count = args.len() + tail.len();
     // As if each were prefixed: too much for a request of many values, and never too little.
-    let most = args.bytes() + count * (BULK_OVERHEAD + prefix.len()) + BULK_OVERHEAD * 2;
+    let texts_len: usize = texts.iter().map(Vec::len).sum();
+    let most = args.bytes() + texts_len + count * (BULK_OVERHEAD + prefix.len()) + BULK_OVERHEAD * 2;
     if count > ARGS_MAX || most > FRAME_BYTES_MAX {
         return Err(Refusal::TooLong);
     }
-    let mut frame = BytesMut::with_capacity(most.min(args.bytes() + count * BULK_OVERHEAD + prefix.len() * 4 + 64));
+    let mut frame =
+        BytesMut::with_capacity(most.min(args.bytes() + texts_len + count * BULK_OVERHEAD + prefix.len() * 4 + 64));
     let mut ranges = Vec::with_capacity(count);
     write::array_header(&mut frame, count);
     let mut next = edits.next();
@@ -139,6 +151,14 @@ fn encode(
             }
             Some(Edit { arg: at, change: Change::Instead(word) }) if at == index => {
                 put(&mut frame, &mut ranges, word, b"", b"");
+                next = edits.next();
+            }
+            Some(Edit { arg: at, change: Change::Text(number) }) if at == index => {
+                let text = texts.get(number).map(Vec::as_slice).unwrap_or_default();
+                if text.len() > BULK_BYTES_MAX {
+                    return Err(Refusal::TooLong);
+                }
+                put(&mut frame, &mut ranges, text, b"", b"");
                 next = edits.next();
             }
             _ => put(&mut frame, &mut ranges, arg, b"", b""),

@@ -1,6 +1,7 @@
 //! The scripts that a tenant sent, by their SHA-1: the upstream has one script cache for all.
 
-use std::collections::{HashSet, VecDeque};
+use super::wrap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 /// How many are remembered; then the oldest is forgotten, its EVALSHA is NOSCRIPT, and the client sends it again.
@@ -18,31 +19,43 @@ pub struct Scripts {
 
 #[derive(Debug, Default)]
 struct Known {
-    set: HashSet<Sha>,
+    /// By the name that the tenant knows, the one that the upstream knows: of what is sent in its place (see [`wrap`]).
+    names: HashMap<Sha, Sha>,
     by_age: VecDeque<Sha>,
 }
 
 impl Scripts {
-    /// The tenant sent this text.
-    pub fn sent(&self, script: &[u8]) {
+    /// The tenant sent this text: its name.
+    pub fn sent(&self, script: &[u8]) -> Sha {
         let sha = sha1(script);
+        if self.upstream(&sha).is_some() {
+            return sha;
+        }
+        let upstream = sha1(&wrap::wrapped(script));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.set.insert(sha) {
-            return;
+        if known.names.insert(sha, upstream).is_some() {
+            return sha;
         }
         known.by_age.push_back(sha);
         if known.by_age.len() > SCRIPTS_MAX
             && let Some(oldest) = known.by_age.pop_front()
         {
-            known.set.remove(&oldest);
+            known.names.remove(&oldest);
         }
+        sha
     }
 
-    /// Did it?
+    /// What the upstream calls the script of this name; None: the tenant has not sent it.
     #[must_use]
-    pub fn has(&self, sha: &Sha) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).set.contains(sha)
+    pub fn upstream(&self, sha: &Sha) -> Option<Sha> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).names.get(sha).copied()
     }
+}
+
+/// 40 hexadecimal digits, as Redis writes them.
+#[must_use]
+pub fn hex(sha: &Sha) -> String {
+    sha.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 40 hexadecimal digits in any case.
@@ -108,10 +121,6 @@ fn compress(state: &mut [u32; 5], block: &[u8; 64]) {
 mod tests {
     use super::*;
 
-    fn hex(sha: &Sha) -> String {
-        sha.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     #[test]
     fn a_script_is_named_as_redis_names_it() {
         for (text, sha) in [
@@ -132,12 +141,13 @@ mod tests {
         let scripts = Scripts::default();
         scripts.sent(b"return 1");
         let upper = sha_of_hex(b"E0E1F9FABFC9D4800C877A703B823AC0578FF8DB").unwrap();
-        assert!(scripts.has(&upper) && !scripts.has(&sha1(b"return 2")));
+        assert_eq!(scripts.upstream(&upper), Some(sha1(&wrap::wrapped(b"return 1"))));
+        assert_eq!(scripts.upstream(&sha1(b"return 2")), None);
         for number in 0..SCRIPTS_MAX {
             scripts.sent(format!("return -{number}").as_bytes());
         }
-        assert!(!scripts.has(&upper) && scripts.has(&sha1(b"return -0")));
-        assert_eq!(scripts.known.lock().unwrap().set.len(), SCRIPTS_MAX);
+        assert!(scripts.upstream(&upper).is_none() && scripts.upstream(&sha1(b"return -0")).is_some());
+        assert_eq!(scripts.known.lock().unwrap().names.len(), SCRIPTS_MAX);
         assert_eq!(sha_of_hex(b"e0e1"), None);
         assert_eq!(sha_of_hex(&[b'g'; 40]), None);
     }

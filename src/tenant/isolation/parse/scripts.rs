@@ -1,10 +1,12 @@
-//! EVAL and SCRIPT: one script cache upstream, of which a tenant knows what it sent itself.
+//! EVAL and SCRIPT: one script cache upstream, of which a tenant knows what it sent itself, and in which the script stands as
+//! [`wrap`] has it.
 
 use super::super::Back;
 use super::super::plan::Plan;
 use super::super::refusal::Refusal;
 use super::super::request::Isolation;
-use super::super::scripts::sha_of_hex;
+use super::super::scripts::{Sha, hex, sha_of_hex};
+use super::super::wrap;
 use super::count;
 use crate::command::Args;
 
@@ -18,7 +20,8 @@ const NOSCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
 /// The number of keys; the tenant has no user of its own.
 pub fn eval(args: &Args<'_>, isolation: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
     keys(args, isolation, plan)?;
-    remember(args, 1, isolation);
+    send(args, 1, isolation, plan);
+    plan.prefix_then(b"");
     Ok(())
 }
 
@@ -28,21 +31,26 @@ pub fn eval(args: &Args<'_>, isolation: &Isolation<'_>, plan: &mut Plan) -> Resu
 /// As EVAL; a script that the tenant did not send.
 pub fn evalsha(args: &Args<'_>, isolation: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
     keys(args, isolation, plan)?;
-    if is_known(args, 1, isolation) { Ok(()) } else { Err(Refusal::Redis(NOSCRIPT.into())) }
+    let upstream = upstream(args, 1, isolation).ok_or(Refusal::Redis(NOSCRIPT.into()))?;
+    plan.text(1, hex(&upstream).into_bytes());
+    plan.prefix_then(b"");
+    Ok(())
 }
 
 /// `SCRIPT LOAD script`
 ///
 /// # Errors
 /// The tenant has no user of its own.
-pub fn load(args: &Args<'_>, isolation: &Isolation<'_>, _: &mut Plan) -> Result<(), Refusal> {
+pub fn load(args: &Args<'_>, isolation: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
     if args.len() != 3 {
         return Err(Refusal::Arity);
     }
     if !isolation.own_user {
         return Err(NO_USER);
     }
-    remember(args, 2, isolation);
+    if let Some(sha) = send(args, 2, isolation, plan) {
+        plan.back(Back::ScriptName(sha));
+    }
     Ok(())
 }
 
@@ -54,7 +62,13 @@ pub fn exists(args: &Args<'_>, isolation: &Isolation<'_>, plan: &mut Plan) -> Re
     if args.len() < 3 {
         return Err(Refusal::Arity);
     }
-    plan.back(Back::ScriptExists((2..args.len()).map(|at| is_known(args, at, isolation)).collect()));
+    let found: Vec<Option<Sha>> = (2..args.len()).map(|at| upstream(args, at, isolation)).collect();
+    for (at, upstream) in found.iter().enumerate() {
+        if let Some(upstream) = upstream {
+            plan.text(at + 2, hex(upstream).into_bytes());
+        }
+    }
+    plan.back(Back::ScriptExists(found.iter().map(Option::is_some).collect()));
     Ok(())
 }
 
@@ -79,12 +93,13 @@ fn keys(args: &Args<'_>, isolation: &Isolation<'_>, plan: &mut Plan) -> Result<(
     Ok(())
 }
 
-fn remember(args: &Args<'_>, at: usize, isolation: &Isolation<'_>) {
-    if let Some(script) = args.get(at) {
-        isolation.scripts.sent(script);
-    }
+/// The script goes as it is to stand in the upstream's cache.
+fn send(args: &Args<'_>, at: usize, isolation: &Isolation<'_>, plan: &mut Plan) -> Option<Sha> {
+    let script = args.get(at)?;
+    plan.text(at, wrap::wrapped(script));
+    Some(isolation.scripts.sent(script))
 }
 
-fn is_known(args: &Args<'_>, at: usize, isolation: &Isolation<'_>) -> bool {
-    args.get(at).and_then(sha_of_hex).is_some_and(|sha| isolation.scripts.has(&sha))
+fn upstream(args: &Args<'_>, at: usize, isolation: &Isolation<'_>) -> Option<Sha> {
+    isolation.scripts.upstream(&args.get(at).and_then(sha_of_hex)?)
 }
