@@ -1,5 +1,6 @@
 //! The programs of `tests/clients`: real clients and applications, in the languages they are written in.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,13 +42,15 @@ impl Script {
         );
         let (host, port) = address.rsplit_once(':').expect("host:port");
         let out = tempfile::NamedTempFile::new().expect("a file");
+        // At the end, whoever writes: what one says must not stand where another said something.
+        let end = || OpenOptions::new().append(true).open(out.path()).expect("a file");
         let child = Command::new(&program)
             .args([script, host, port])
             .args(args)
             .current_dir(clients())
             .stdin(Stdio::piped())
-            .stdout(out.reopen().expect("a file"))
-            .stderr(out.reopen().expect("a file"))
+            .stdout(end())
+            .stderr(end())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run `make test`", program.display()));
         Self { child, name: script.to_owned(), out }
