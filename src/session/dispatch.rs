@@ -55,36 +55,48 @@ impl Core {
         if self.replies.queued() >= self.context.settings.pipeline_max || !self.has_room(cx) {
             return Step::Blocked;
         }
-        let gated = if self.is_gated && !refused { self.gate(frame, &args) } else { Gate::Open };
-        let (frame, args) = match &gated {
-            Gate::Open => (frame, args),
-            Gate::Rewritten(frame, ranges) => (&frame[..], Args::new(frame, ranges)),
-            Gate::Shut(Step::Blocked) => return Step::Blocked,
+        // Without tenants there is nothing to be asked, nor anything to be dropped.
+        if self.is_gated && !refused {
+            return self.dispatch_gated(cx, frame, &args, &redirected);
+        }
+        self.dispatch_on(cx, frame, &args, &redirected)
+    }
+
+    fn dispatch_gated(&mut self, cx: &mut Context<'_>, frame: &[u8], args: &Args<'_>, redirected: &Redirected) -> Step {
+        let step = match self.gate(frame, args) {
+            Gate::Open => self.dispatch_on(cx, frame, args, redirected),
+            Gate::Rewritten(frame, ranges) => self.dispatch_on(cx, &frame, &Args::new(&frame, &ranges), redirected),
+            Gate::Shut(Step::Blocked) => Step::Blocked,
             Gate::Shut(Step::Done) => {
-                self.note_command(&args);
-                self.is_counted = false;
+                self.note_command(args);
                 if self.wait.is_none() {
                     self.request_is_over();
                 }
-                return Step::Done;
+                Step::Done
             }
         };
-        let goes_by_link = self.note_command(&args);
+        self.is_counted &= matches!(step, Step::Blocked);
+        step
+    }
+
+    /// What may go its way goes.
+    #[inline]
+    fn dispatch_on(&mut self, cx: &mut Context<'_>, frame: &[u8], args: &Args<'_>, redirected: &Redirected) -> Step {
+        let goes_by_link = self.note_command(args);
         if self.client.replies == ReplyMode::SkipNext {
             self.client.replies = ReplyMode::Skip;
         }
         let step = match &self.pin {
-            _ if refused => self.refuse_redirect(),
-            Some(_) => self.dispatch_pinned(frame, &args),
+            _ if matches!(redirected, Redirected::Refused) => self.refuse_redirect(),
+            Some(_) => self.dispatch_pinned(frame, args),
             None => {
-                let route = if goes_by_link { Route::Link } else { self.context.route(&args) };
-                self.dispatch_shared(cx, frame, &args, route)
+                let route = if goes_by_link { Route::Link } else { self.context.route(args) };
+                self.dispatch_shared(cx, frame, args, route)
             }
         };
-        if let (Redirected::To(..), Some(pin)) = (&redirected, &self.pin) {
+        if let (Redirected::To(..), Some(pin)) = (redirected, &self.pin) {
             pin.redirect.set(self.redirect);
         }
-        self.is_counted &= matches!(step, Step::Blocked);
         if matches!(step, Step::Done) && self.wait.is_none() {
             self.request_is_over();
         }
@@ -213,6 +225,11 @@ impl Core {
             self.link = Some(other);
         }
         let ticket = self.ticket();
+        if self.back.is_none() {
+            self.shared_link().send(frame, ticket, watch);
+            self.count(RouteLabel::Link);
+            return Step::Done;
+        }
         match (&watch, &self.back) {
             // So it is with nearly all requests of an isolated tenant.
             (None, Some(Back::AsIs)) => {
