@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 const SOURCE: &str = include_str!("../../../lua/tenant/inside.lua");
 
 /// Of the commands whose keys a parser finds, those that scripts can call and the tenant's user may.
-const PARSED: [(&str, &str); 25] = [
+const PARSED: [(&str, &str); 28] = [
     ("BLMPOP", "#2,1,p"),
     ("BLPOP", "1,-2,1,p"),
     ("BRPOP", "1,-2,1,p"),
@@ -19,12 +19,14 @@ const PARSED: [(&str, &str); 25] = [
     ("BZPOPMAX", "1,-2,1,p"),
     ("BZPOPMIN", "1,-2,1,p"),
     ("COPY", "1,2,1"),
+    ("HSCAN", "1,1,1"),
     ("LMPOP", "#1,1,p"),
     ("MSETEX", "#1,2"),
     ("PUBLISH", "1,1,1"),
     ("SINTERCARD", "#1,1"),
     ("SORT", "s"),
     ("SORT_RO", "s"),
+    ("SSCAN", "1,1,1"),
     ("XREAD", "x"),
     ("XREADGROUP", "x"),
     ("ZDIFF", "#1,1"),
@@ -33,6 +35,7 @@ const PARSED: [(&str, &str); 25] = [
     ("ZINTERCARD", "#1,1"),
     ("ZINTERSTORE", "d#2,1"),
     ("ZMPOP", "#1,1,p"),
+    ("ZSCAN", "1,1,1"),
     ("ZUNION", "#1,1"),
     ("ZUNIONSTORE", "d#2,1"),
     ("GEORADIUS", "1,1,1"),
