@@ -17,7 +17,6 @@ use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::reload::{Reloader, Reread};
 use crate::session::SessionSettings;
-use crate::session::clients::Clients;
 use crate::tenant::{Tenants, resolve};
 use crate::tls::{self, ListenerTls, UpstreamTls};
 use crate::upstream::knowledge::Knowledge;
@@ -140,7 +139,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         tenants,
         knowledge: Arc::clone(&parts.knowledge),
         workers,
-        tasks: tasks(config, listeners, doors, admin, metrics.clone(), readiness, parts.clients),
+        tasks: tasks(config, listeners, doors, admin, metrics.clone(), readiness, &parts),
         managed,
     };
     if let Some(tls) = &tls {
@@ -356,15 +355,29 @@ fn tasks(
     admin: Option<tokio::net::TcpListener>,
     metrics: Metrics,
     readiness: Arc<Readiness>,
-    clients: Arc<Clients>,
+    parts: &WorkerParts,
 ) -> Vec<tokio::task::JoinHandle<()>> {
+    let (clients, knowledge, tenants) =
+        (Arc::clone(&parts.clients), Arc::clone(&parts.knowledge), parts.tenants.clone());
     let clients_max = config.listen.clients_max;
     let of_listener = metrics.clone();
     let mut tasks = vec![tokio::spawn(async move { listeners.accept(&doors, clients_max, &of_listener).await })];
     tasks.push(tokio::spawn(async move {
-        let mut memory = Memory::default();
+        let (mut memory, mut told) = (Memory::default(), Vec::new());
         loop {
             tokio::time::sleep(UPKEEP).await;
+            let commands = knowledge.commands.load();
+            if !commands.is_empty() {
+                let unknown = tenants.borrow().unknown_rules(&commands);
+                for rules in unknown.iter().filter(|line| !told.contains(*line)) {
+                    tracing::warn!(
+                        rules,
+                        "allow or deny of a tenant names what the upstream does not know; that does nothing"
+                    );
+                }
+                told = unknown;
+            }
+            drop(commands);
             if memory.is_idle(clients.count()) {
                 memory::give_back();
             }

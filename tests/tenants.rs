@@ -2,49 +2,15 @@
 
 mod common;
 
-use common::{Conn, Redis, Sidecar};
+use common::tenants::{TWO, Tenanted, text, two};
+use common::{Conn, Redis};
 use std::io::Write;
-
-/// The sidecar with these tenants in its configuration.
-fn sidecar(redis: &Redis, tenants: &str) -> (Sidecar, tempfile::NamedTempFile) {
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    file.write_all(tenants.as_bytes()).expect("its text");
-    let path = file.path().display().to_string();
-    let sidecar = Sidecar::launch_args(&["--config", &path, "--upstream", &redis.url()]);
-    sidecar.wait_ready();
-    (sidecar, file)
-}
-
-const TWO: &str = r#"
-[listen]
-auth_failure_ms = 1
-
-[[tenants]]
-name = "acme"
-password = "acme-secret"
-
-[[tenants]]
-name = "rival"
-password = "rival-secret"
-"#;
-
-/// The reply as it came.
-fn text(conn: &mut Conn, request: &[&str]) -> String {
-    conn.send_args(request);
-    String::from_utf8(conn.raw()).expect("a reply of text")
-}
-
-fn acme(sidecar: &Sidecar) -> Conn {
-    let mut conn = sidecar.conn();
-    assert_eq!(text(&mut conn, &["AUTH", "acme", "acme-secret"]), "+OK\r\n");
-    conn
-}
 
 #[test]
 fn who_has_not_said_who_it_is_gets_nothing() {
     let redis = Redis::start();
-    let (sidecar, _file) = sidecar(&redis, TWO);
-    let mut conn = sidecar.conn();
+    let tenanted = Tenanted::start(&redis, TWO);
+    let mut conn = tenanted.sidecar.conn();
     for request in [&["PING"][..], &["GET", "k"], &["INV.STOCK", "tee"], &["CLIENT", "ID"], &["NOSUCH"], &["MULTI"]] {
         assert_eq!(text(&mut conn, request), "-NOAUTH Authentication required.\r\n", "{request:?}");
     }
@@ -64,15 +30,15 @@ fn who_has_not_said_who_it_is_gets_nothing() {
     assert_eq!(text(&mut conn, &["PING"]), "+PONG\r\n");
     assert_eq!(text(&mut conn, &["RESET"]), "+RESET\r\n");
     assert_eq!(text(&mut conn, &["PING"]), "-NOAUTH Authentication required.\r\n");
-    assert!(sidecar.http("/metrics").1.contains("inventory_sentinel_auth_failures_total 6"));
+    assert!(tenanted.sidecar.http("/metrics").1.contains("inventory_sentinel_auth_failures_total 6"));
 }
 
 #[test]
 fn the_same_sku_of_two_tenants_is_two_things() {
     let redis = Redis::start();
-    let (sidecar, _file) = sidecar(&redis, TWO);
-    let mut ours = acme(&sidecar);
-    let mut theirs = sidecar.conn();
+    let tenanted = Tenanted::start(&redis, TWO);
+    let mut ours = tenanted.acme();
+    let mut theirs = tenanted.sidecar.conn();
     assert!(text(&mut theirs, &["HELLO", "2", "AUTH", "rival", "rival-secret"]).starts_with("*"));
     assert_eq!(text(&mut ours, &["INV.SETSTOCK", "tee", "5"]), "+OK\r\n");
     assert_eq!(text(&mut theirs, &["INV.STOCK", "tee"]), "$-1\r\n");
@@ -90,8 +56,8 @@ fn the_same_sku_of_two_tenants_is_two_things() {
 #[test]
 fn a_refused_auth_leaves_a_client_what_it_was() {
     let redis = Redis::start();
-    let (sidecar, _file) = sidecar(&redis, TWO);
-    let mut conn = acme(&sidecar);
+    let tenanted = Tenanted::start(&redis, TWO);
+    let mut conn = tenanted.acme();
     text(&mut conn, &["INV.SETSTOCK", "tee", "5"]);
     assert!(text(&mut conn, &["AUTH", "rival", "wrong"]).starts_with("-WRONGPASS "));
     assert!(text(&mut conn, &["HELLO", "3", "AUTH", "rival", "wrong"]).starts_with("-WRONGPASS "));
@@ -103,8 +69,8 @@ fn a_refused_auth_leaves_a_client_what_it_was() {
 #[test]
 fn an_isolated_tenant_sees_its_own_keys_in_its_own_spelling_and_no_others() {
     let redis = Redis::start();
-    let (sidecar, _file) = sidecar(&redis, TWO);
-    let (mut ours, mut theirs) = (acme(&sidecar), sidecar.conn());
+    let tenanted = Tenanted::start(&redis, TWO);
+    let (mut ours, mut theirs) = (tenanted.acme(), tenanted.sidecar.conn());
     text(&mut theirs, &["AUTH", "rival", "rival-secret"]);
     assert_eq!(text(&mut theirs, &["MSET", "k", "theirs", "z", "1"]), "+OK\r\n");
     assert_eq!(text(&mut ours, &["GET", "k"]), "$-1\r\n");
@@ -135,12 +101,12 @@ fn an_isolated_tenant_sees_its_own_keys_in_its_own_spelling_and_no_others() {
 fn who_says_nothing_does_not_keep_out_those_who_do() {
     let redis = Redis::start();
     let tenants = TWO.replace("[listen]", "[listen]\nclients_max = 16\nauth_timeout_ms = 600000");
-    let (sidecar, _file) = sidecar(&redis, &tenants);
-    let mut silent: Vec<Conn> = (0..4).map(|_| sidecar.conn()).collect();
+    let tenanted = Tenanted::start(&redis, &tenants);
+    let mut silent: Vec<Conn> = (0..4).map(|_| tenanted.sidecar.conn()).collect();
     for conn in &mut silent {
         assert!(text(conn, &["PING"]).starts_with("-NOAUTH "));
     }
-    let mut ours: Vec<Conn> = (0..4).map(|_| sidecar.conn()).collect();
+    let mut ours: Vec<Conn> = (0..4).map(|_| tenanted.sidecar.conn()).collect();
     // Each came in as one too many that had not said who it is.
     for conn in &mut silent {
         conn.expect_close();
@@ -153,12 +119,12 @@ fn who_says_nothing_does_not_keep_out_those_who_do() {
 #[test]
 fn the_ids_of_clients_tell_nothing_of_others() {
     let redis = Redis::start();
-    let (sidecar, _file) = sidecar(&redis, TWO);
-    let mut first = acme(&sidecar);
+    let tenanted = Tenanted::start(&redis, TWO);
+    let mut first = tenanted.acme();
     assert_eq!(text(&mut first, &["CLIENT", "ID"]), ":1\r\n");
-    let mut theirs = sidecar.conn();
+    let mut theirs = tenanted.sidecar.conn();
     assert!(text(&mut theirs, &["HELLO", "2", "AUTH", "rival", "rival-secret"]).contains("\r\nid\r\n:1\r\n"));
-    let mut second = acme(&sidecar);
+    let mut second = tenanted.acme();
     assert_eq!(text(&mut second, &["CLIENT", "ID"]), ":2\r\n");
     let rows = text(&mut first, &["CLIENT", "LIST"]);
     assert_eq!((rows.matches(" user=acme ").count(), rows.matches("id=").count() >= 2), (2, true), "{rows}");
@@ -175,10 +141,10 @@ fn a_password_in_a_request_that_is_none_does_not_go_upstream() {
     let redis = Redis::start();
     let mut upstream = redis.conn();
     assert_eq!(text(&mut upstream, &["ACL", "SETUSER", "root2", "on", ">deep", "+@all", "~*", "&*"]), "+OK\r\n");
-    let (sidecar, _file) = sidecar(&redis, TWO);
+    let tenanted = Tenanted::start(&redis, TWO);
     let mut monitor = redis.conn();
     assert_eq!(text(&mut monitor, &["MONITOR"]), "+OK\r\n");
-    for mut conn in [sidecar.conn(), acme(&sidecar)] {
+    for mut conn in [tenanted.sidecar.conn(), tenanted.acme()] {
         for (request, said) in [
             (&["HELLO", "3", "AUTH", "root2", "deep", "JUNK"][..], "-ERR Syntax error in HELLO"),
             (&["HELLO", "3", "AUTH", "root2"], "-ERR Syntax error in HELLO"),
@@ -191,7 +157,7 @@ fn a_password_in_a_request_that_is_none_does_not_go_upstream() {
             assert!(reply.starts_with(said), "{request:?}: {reply}");
         }
     }
-    let mut ours = acme(&sidecar);
+    let mut ours = tenanted.acme();
     assert_eq!(text(&mut ours, &["SET", "the-end", "1"]), "+OK\r\n");
     loop {
         let line = monitor.rest_of_line();
@@ -215,4 +181,48 @@ fn a_password_that_cannot_be_had_is_said_by_check_and_before_anything_is_bound()
             "tenants: acme: the environment variable NOBODY_SETS_THIS, which is to hold the password, is not set\n";
         assert_eq!((said.as_str(), ended.status.code()), (line, Some(1)), "{words:?}");
     }
+}
+
+#[test]
+fn a_client_that_may_have_seen_everything_is_closed_where_its_tenant_is_shut_in() {
+    let redis = Redis::start();
+    let tenanted = Tenanted::start(&redis, &two("passthrough = \"full\""));
+    let (mut watching, mut theirs) = (tenanted.acme(), tenanted.rival());
+    assert_eq!(text(&mut watching, &["MONITOR"]), "+OK\r\n");
+    tenanted.becomes(TWO, "ok");
+    watching.expect_close();
+    assert_eq!(text(&mut theirs, &["PING"]), "+PONG\r\n");
+}
+
+#[test]
+fn what_exec_would_answer_too_early_is_refused() {
+    let redis = Redis::start();
+    let tenanted = Tenanted::start(&redis, &two("acknowledge = \"replicas:1\""));
+    let mut ours = tenanted.acme();
+    assert_eq!(text(&mut ours, &["MULTI"]), "+OK\r\n");
+    assert_eq!(text(&mut ours, &["INV.STOCK", "tee"]), "+QUEUED\r\n");
+    let refused = text(&mut ours, &["INV.SETSTOCK", "tee", "5"]);
+    assert!(refused.starts_with("-ERR INV commands that change anything"), "{refused}");
+    assert!(text(&mut ours, &["EXEC"]).starts_with("-EXECABORT "));
+    assert_eq!(text(&mut ours, &["INV.STOCK", "tee"]), "$-1\r\n");
+}
+
+#[test]
+fn a_reset_that_leads_to_a_full_tenant_has_one_reply() {
+    let redis = Redis::start();
+    let open = format!("{TWO}\n[[tenants]]\nname = \"default\"\nclients_max = 1\n");
+    let tenanted = Tenanted::start(&redis, &open);
+    let mut first = tenanted.acme();
+    let mut second = tenanted.sidecar.conn();
+    assert_eq!(text(&mut second, &["PING"]), "+PONG\r\n");
+    assert!(text(&mut first, &["RESET"]).starts_with("-OVERLOADED "));
+    first.expect_close();
+}
+
+#[test]
+fn a_rule_that_names_nothing_is_told() {
+    let redis = Redis::start();
+    let tenanted = Tenanted::start(&redis, &two("deny = [\"flushal\", \"@dangerus\", \"get\"]"));
+    let line = common::until("the rules are looked at", common::SOON, || tenanted.logged("flushal").pop());
+    assert!(line.contains("acme") && line.contains("@dangerus") && line.contains("WARN"), "{line}");
 }

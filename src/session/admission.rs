@@ -106,10 +106,8 @@ impl Core {
             return;
         }
         match tenants.get(&self.room.tenant.name) {
-            // As whom its connections go upstream is what they were made as.
-            Some(now) if now.upstream == self.room.tenant.upstream && now.namespace == self.room.tenant.namespace => {
-                self.room = rooms.of(now);
-            }
+            // As whom its connections go upstream, and what they show of it, is what they were made for.
+            Some(now) if is_served_alike(now, &self.room.tenant) => self.room = rooms.of(now),
             _ => {
                 tracing::info!(client = self.entry.id(), tenant = %self.room.tenant.name, "closed a client whose tenant is no more");
                 self.phase = Phase::Finishing;
@@ -207,9 +205,13 @@ impl Core {
                 return true;
             }
         };
-        // It may have changed while its password was looked at.
-        let tenant = self.context.rooms.tenants().get(&tenant.name).map(Arc::clone).unwrap_or(tenant);
-        if !self.admit(&tenant) {
+        // It may have changed while its password was looked at, or be no more.
+        let tenants = self.context.rooms.tenants();
+        let Some(tenant) = tenants.get(&tenant.name) else {
+            self.push(WRONG);
+            return true;
+        };
+        if !self.admit(tenant) {
             self.context.metrics.error(ErrorOrigin::Client, ErrorKind::Overloaded);
             self.push(TOO_MANY);
             return true;
@@ -229,6 +231,11 @@ impl Core {
             }
         }
     }
+}
+
+/// May its clients go on with the connections that they have? One that may MONITOR must not where it is shut in now.
+fn is_served_alike(now: &Tenant, before: &Tenant) -> bool {
+    now.upstream == before.upstream && now.namespace == before.namespace && now.passthrough == before.passthrough
 }
 
 /// Takes as long for a name that is not there as for a wrong password: `slowness` at the least.

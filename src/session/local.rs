@@ -113,6 +113,10 @@ impl Core {
         self.count(Route::Local);
         (self.pin, self.link) = (None, None);
         self.come_in();
+        if self.phase == Phase::Finishing {
+            // It was told that it cannot come in: that is its reply.
+            return Step::Done;
+        }
         self.entry.state().name.clear();
         // SKIP is for this request, OFF is over with it.
         if self.client.replies != ReplyMode::Skip {

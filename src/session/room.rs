@@ -101,12 +101,6 @@ impl Rooms {
         }
     }
 
-    /// The batcher of the sidecar's own user.
-    #[must_use]
-    pub fn own_batcher(&self) -> Rc<Batcher> {
-        self.batcher(None)
-    }
-
     /// All operations of clients are answered.
     #[must_use]
     pub fn are_idle(&self) -> bool {

@@ -4,8 +4,10 @@
 use super::core::{Core, Lane, Step};
 use super::rewritten::request;
 use crate::command::Args;
+use crate::config::Acknowledge;
 use crate::inventory::batcher::Queued;
 use crate::inventory::commands::{Context as CommandContext, Request, parse};
+use crate::inventory::operation::ScriptOperation;
 use crate::inventory::reply::Outcome;
 use crate::metrics::{Route as RouteLabel, Status};
 use crate::resp::{Proto, ReplyQueue};
@@ -15,6 +17,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 const NOT_THIS_USER: &[u8] = b"-NOPERM this tenant's upstream user may not run the inventory's script, so INV commands are not served inside MULTI; EXEC will abort this transaction\r\n";
+const UNASSURED: &[u8] = b"-ERR INV commands that change anything are not served inside MULTI where inventory.acknowledge asks for more than the upstream's memory: EXEC would be answered before that; EXEC will abort this transaction\r\n";
 const AFTER_SELECT: &[u8] = b"-ERR an INV command cannot follow SELECT inside one MULTI: the inventory lives in one database; EXEC will abort this transaction\r\n";
 
 /// What becomes of the parts of one command, where its SKUs live in several cells.
@@ -50,6 +53,10 @@ impl Core {
         };
         if self.room.tenant.upstream.is_some() && self.room.tenant.inventory_user().is_none() {
             return self.refuse_in_multi(NOT_THIS_USER);
+        }
+        let tenant = &self.room.tenant;
+        if tenant.acknowledge != Acknowledge::Memory && operations.iter().any(ScriptOperation::writes) {
+            return self.refuse_in_multi(UNASSURED);
         }
         // No connection of the inventory's own was ever there: nobody has checked the namespace's number of cells.
         if self.context.knowledge.engine.load().is_none() {

@@ -2,6 +2,7 @@
 
 use super::rights::Rights;
 use super::{Limits, Live, Password, Tenant};
+use crate::command::CommandTable;
 use crate::config::{self, Config, Passthrough, Secret};
 use crate::tenant::isolation::KeySpace;
 use std::collections::HashMap;
@@ -41,6 +42,16 @@ impl Tenants {
             Some(name) => self.get(name),
             None => self.first.as_ref(),
         }
+    }
+
+    /// Names and categories in rules that the upstream does not know: such a rule does nothing. One line a tenant.
+    #[must_use]
+    pub fn unknown_rules(&self, commands: &CommandTable) -> Vec<String> {
+        let unknown = |tenant: &Arc<Tenant>| {
+            let unknown = tenant.rights.unknown(commands);
+            (!unknown.is_empty()).then(|| format!("{}: {}", tenant.name, unknown.join(", ")))
+        };
+        self.all().filter_map(unknown).collect()
     }
 
     /// Are there tenants? AUTH is the sidecar's to answer then.

@@ -24,8 +24,6 @@ struct Filling {
     id: u64,
     jobs: Vec<Job>,
     args: usize,
-    /// Operations that may still be looked at.
-    look: usize,
 }
 
 impl State {
@@ -45,12 +43,13 @@ impl State {
     }
 
     /// Takes up to so many of one namespace's. Returns false where the batch's arguments are as many as they may be.
-    fn take(filling: &mut Filling, space: &Space, most: usize) -> bool {
+    /// `look`: so many are looked at, for those of clients that must wait are stepped over.
+    fn take(filling: &mut Filling, space: &Space, most: usize, mut look: usize) -> bool {
         let (mut queue, mut held, mut left) = (space.queue.borrow_mut(), VecDeque::new(), most);
         let mut room = true;
-        while left > 0 && filling.look > 0 {
+        while left > 0 && look > 0 {
             let Some(job) = queue.pop_front() else { break };
-            filling.look -= 1;
+            look -= 1;
             let weight = job.operation.weight();
             if !filling.jobs.is_empty() && filling.args + weight > BATCH_ARGS_MAX {
                 queue.push_front(job);
@@ -79,7 +78,7 @@ impl State {
     /// its share others have. All of it is answered when the same is done.
     fn fill(&mut self, batch_ops_max: usize) -> Vec<Job> {
         self.next_batch += 1;
-        let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0, look: batch_ops_max * LOOK_AHEAD };
+        let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0 };
         let mut acknowledge = self.ready.front().map(|space| space.bounds.get().acknowledge);
         // Whose turn it was, but that the batch is answered at another time: they go first next time.
         let mut passed_over = Vec::new();
@@ -99,7 +98,8 @@ impl State {
                     continue;
                 }
                 let share = if round == 0 { batch_ops_max.div_ceil(self.ready.len() + 1).min(left) } else { left };
-                let room = Self::take(&mut filling, &space, share);
+                // Each namespace is looked at as far: one whose clients all wait must not hide another.
+                let room = Self::take(&mut filling, &space, share, batch_ops_max * LOOK_AHEAD);
                 if !space.queue.borrow().is_empty() {
                     self.ready.push_back(space);
                 }
