@@ -86,3 +86,22 @@ fn what_a_client_resets_is_over_upstream_before_its_next_command() {
         }
     });
 }
+
+#[test]
+fn a_client_is_shown_with_the_last_command_that_was_taken_off_whatever_begins_behind_it() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &[]);
+    let (mut conn, mut other) = (sidecar.conn(), sidecar.conn());
+    let id = conn.call("CLIENT ID").int();
+    let mut shown = || other.call(&format!("CLIENT LIST ID {id}")).text();
+    for (begun, rest) in [("*3\r\n$6\r\nINCRBY\r\n$1\r\nn\r\n$1\r\n", "1\r\n"), ("*2\r\n$3\r\nGET\r\n$2\r\n", "kk\r\n")]
+    {
+        let before = "*3\r\n$3\r\nset\r\n$1\r\nk\r\n$1\r\nv\r\n*2\r\n$4\r\nMGET\r\n$1\r\nk\r\n";
+        conn.send(&[before.as_bytes(), begun.as_bytes()].concat());
+        assert_eq!((conn.reply(), conn.reply()), (Reply::ok(), Reply::Array(vec![Reply::bulk("v")])));
+        assert!(shown().contains(" cmd=mget "), "{}", shown());
+        conn.send(rest.as_bytes());
+        conn.reply();
+    }
+    assert!(shown().contains(" cmd=get "), "{}", shown());
+}

@@ -5,6 +5,7 @@
 mod upstream;
 
 use inventory_sentinel::app::{target, worker_parts};
+use inventory_sentinel::command::CommandTable;
 use inventory_sentinel::config::load;
 use inventory_sentinel::listener::{Accepted, AcceptedStream};
 use inventory_sentinel::metrics::Metrics;
@@ -64,6 +65,9 @@ impl Replay {
         let tenants = resolve(&config, &Tenants::default()).expect("tenants");
         let tenants = tokio::sync::watch::channel(Arc::new(tenants)).1;
         let parts = worker_parts(&config, target, tenants, &metrics, Arc::new(|_| {}));
+        // As it is in life some milliseconds after the start.
+        let commands = ["get", "set", "del", "incr"].map(|name| (name.to_owned(), Vec::new()));
+        parts.knowledge.commands.store(Arc::new(CommandTable::from_flags(commands.to_vec())));
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default()).expect("a runtime");
         let context = runtime.block_on(async { Rc::new(session_context(parts, None).expect("a worker")) });

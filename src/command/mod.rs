@@ -6,10 +6,12 @@
 mod exceptions;
 mod facts;
 pub mod glob;
+mod names;
 mod table;
 
 pub use exceptions::{Exception, Hello, exception};
 pub use facts::{CommandFacts, Fact};
+pub use names::ShortName;
 pub use table::CommandTable;
 pub(crate) use table::NameHasher;
 
@@ -150,6 +152,9 @@ pub fn is_inventory(name: &[u8]) -> bool {
 #[must_use]
 pub fn route(args: &Args<'_>, table: &CommandTable) -> Route {
     let Some(name) = args.get(0) else { return Route::Link };
+    if ShortName::new(name).is_some_and(|name| table.is_simple(name)) {
+        return Route::Link;
+    }
     if is_inventory(name) {
         return Route::Inventory;
     }

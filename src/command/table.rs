@@ -1,5 +1,6 @@
 //! What the upstream says of its commands.
 
+use super::names::{ShortName, ShortNames};
 use super::{Args, CommandFacts, Exception, NAME_BYTES_MAX, Pin, Route, exception, upper_case};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -16,6 +17,8 @@ pub struct CommandTable {
     id: u64,
     /// Lower-case names of those that have subcommands.
     containers: HashSet<Box<[u8]>, BuildHasherDefault<NameHasher>>,
+    /// Short names of those that go over a link whatever their arguments, and have no subcommands.
+    simple: ShortNames,
     /// Only where somebody needs them.
     facts: Option<CommandFacts>,
 }
@@ -44,12 +47,24 @@ impl CommandTable {
             Some(exception) => Way::Exception(exception),
             None => Way::Plain(if is_blocking { Route::Pin(Pin::Blocking) } else { Route::Link }),
         };
+        if let Some(short) = ShortName::new(&name) {
+            let is_container = self.containers.contains(name.to_ascii_lowercase().as_slice());
+            // Redis 6.2 lists POST and HOST: as commands.
+            let is_special = super::is_inventory(&name) || crate::resp::is_security_violation(&name);
+            match way {
+                Way::Plain(Route::Link) if !is_container && !is_special => self.simple.insert(short),
+                _ => self.simple.remove(short),
+            }
+        }
         self.ways.insert(name, way);
     }
 
     /// The command of this lower-case name has subcommands.
     pub fn add_container(&mut self, lower: &[u8]) {
         self.containers.insert(lower.into());
+        if let Some(short) = ShortName::new(lower) {
+            self.simple.remove(short);
+        }
     }
 
     /// What tenants' rights and isolation need beside it.
@@ -99,6 +114,14 @@ impl CommandTable {
     #[must_use]
     pub fn is_plain(&self, upper: &[u8]) -> bool {
         !super::is_inventory(upper) && matches!(self.ways.get(upper), Some(Way::Plain(Route::Link)))
+    }
+
+    /// Is the command of this name, in any case, one that goes over a link whatever its arguments and has no subcommands? Of
+    /// long names nothing is said.
+    #[must_use]
+    #[inline]
+    pub fn is_simple(&self, name: ShortName) -> bool {
+        self.simple.has(name)
     }
 
     /// The way of a command by its name. Before the upstream was reached nothing is known but the exceptions; a link then

@@ -23,8 +23,8 @@ pub mod write;
 pub use queue::{ReplyQueue, Run, Ticket};
 pub use reply::{Advance, DecodeError, ReplyError, ReplyScanner, decode_reply};
 pub use request::{
-    ArgRange, FrameKind, Pending, ProtocolError, RequestLimits, RequestScanner, ScannedFrame, Streamed,
-    is_security_violation,
+    ArgRange, FrameKind, Pending, ProtocolError, RequestLimits, RequestScanner, SHORT_ARGS_MAX, ScannedFrame,
+    ShortArgs, ShortHead, Streamed, is_security_violation,
 };
 pub use wakeup::Wakeup;
 pub use write::Proto;

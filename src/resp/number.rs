@@ -53,9 +53,50 @@ pub(super) fn line(buf: &[u8]) -> Number {
     }
 }
 
+/// The header of a bulk of at most 9999 bytes, `$n` and its CRLF, at the front of `buf`: the number, and the header's length. None:
+/// it is another, or not all here.
+#[inline(always)]
+pub(super) fn short_bulk(buf: &[u8]) -> Option<(usize, usize)> {
+    match buf {
+        [b'$', a, b'\r', b'\n', ..] if a.is_ascii_digit() => Some((digit(*a), 4)),
+        [b'$', a @ b'1'..=b'9', b, b'\r', b'\n', ..] if b.is_ascii_digit() => Some((digit(*a) * 10 + digit(*b), 5)),
+        _ => match longer_bulk(buf) {
+            0 => None,
+            both => Some((both >> 3, both & 7)),
+        },
+    }
+}
+
+/// The number of three or four digits and the length of the header, which is below 8, in one word: so it fits a register. 0: it is
+/// none.
+#[inline(never)]
+fn longer_bulk(buf: &[u8]) -> usize {
+    let (len, digits) = match buf {
+        [b'$', digits @ ..] if digits.get(3..5) == Some(b"\r\n") => (3, digits),
+        [b'$', digits @ ..] if digits.get(4..6) == Some(b"\r\n") => (4, digits),
+        _ => return 0,
+    };
+    let digits = &digits[..len];
+    if digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
+        return 0;
+    }
+    digits.iter().fold(0, |sum, byte| sum * 10 + digit(*byte)) << 3 | (1 + len + 2)
+}
+
+#[inline]
+fn digit(byte: u8) -> usize {
+    usize::from(byte & 15)
+}
+
+/// Do these two bytes stand there?
+#[inline(always)]
+pub(super) fn ends_at(buf: &[u8], at: usize) -> bool {
+    buf.get(at..).and_then(<[u8]>::first_chunk) == Some(b"\r\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Number, line};
+    use super::{Number, line, short_bulk};
     use proptest::prelude::*;
 
     #[test]
@@ -80,6 +121,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_headers_are_read_as_lines_are(
+            text in prop_oneof!["[$*][0-9]{1,5}\r\n[a-z]{0,9}", "[$]?[-+0-9a\r\n]{0,9}", "[$][0-9]{1,4}"],
+        ) {
+            let want = match line(text.as_bytes().get(1..).unwrap_or_default()) {
+                Number::Whole { value: value @ 0..=9999, len } if text.starts_with('$') => Some((value as usize, 1 + len)),
+                _ => None,
+            };
+            prop_assert_eq!(short_bulk(text.as_bytes()), want);
+        }
+
         #[test]
         fn every_number_comes_back(value: i64) {
             let text = format!("{value}\r\n");

@@ -29,13 +29,37 @@ enum Slot {
 #[derive(Default)]
 struct Inner {
     out: BytesMut,
-    /// The number of the slot at the front of `slots`.
+    /// The number of the request whose reply is next.
     head: u64,
+    /// The number of the client's next request.
+    tail: u64,
+    /// Of the requests from `head` on, as far as something is here already that is not to be written yet. Nearly always none:
+    /// all between `head` and `tail` that have no slot wait.
     slots: VecDeque<Slot>,
     /// Bytes kept in `slots`.
     held_bytes: usize,
     waiting: usize,
     wakeup: Wakeup,
+}
+
+impl Inner {
+    /// The slot of that request, which is not answered.
+    fn slot(&mut self, number: u64) -> Option<&mut Slot> {
+        let place = usize::try_from(number.checked_sub(self.head)?).ok().filter(|_| number < self.tail)?;
+        self.make_slots(place + 1);
+        self.slots.get_mut(place)
+    }
+
+    /// The first so many requests have slots.
+    fn make_slots(&mut self, count: usize) {
+        if self.slots.len() < count {
+            self.slots.resize_with(count, || Slot::Waiting(None));
+        }
+    }
+
+    fn queued(&self) -> usize {
+        (self.tail - self.head) as usize
+    }
 }
 
 /// One client's replies. Shared (`Rc`) by its session and by whoever owes it a reply.
@@ -72,10 +96,21 @@ impl ReplyQueue {
     #[must_use]
     pub fn ticket(self: &Rc<Self>) -> Ticket {
         let mut inner = self.inner.borrow_mut();
-        let number = inner.head + inner.slots.len() as u64;
-        inner.slots.push_back(Slot::Waiting(None));
+        let number = inner.tail;
+        inner.tail += 1;
         inner.waiting += 1;
         Ticket { queue: Rc::clone(self), number, answered: false, muted: false }
+    }
+
+    /// Places for the replies to so many requests that come one after the other, one at the least.
+    #[must_use]
+    pub fn run(self: &Rc<Self>, count: u32) -> Run {
+        let first = self.ticket();
+        let mut inner = self.inner.borrow_mut();
+        inner.tail += u64::from(count - 1);
+        inner.waiting += count as usize - 1;
+        drop(inner);
+        Run::of(first, count)
     }
 
     /// The same for a client that wants no reply to this request (`CLIENT REPLY OFF`, `SKIP`).
@@ -89,11 +124,14 @@ impl ReplyQueue {
     /// A reply that is here already.
     pub fn push(&self, reply: &[u8]) {
         let mut inner = self.inner.borrow_mut();
-        if inner.slots.is_empty() {
+        let queued = inner.queued();
+        if queued == 0 {
             inner.out.extend_from_slice(reply);
         } else {
+            inner.make_slots(queued);
             inner.held_bytes += reply.len();
             inner.slots.push_back(Slot::Ready(Bytes::copy_from_slice(reply)));
+            inner.tail += 1;
         }
         self.check_limit(&inner);
     }
@@ -131,7 +169,7 @@ impl ReplyQueue {
     /// Requests whose reply is not ready to be written: they wait, or stand behind one that does.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.inner.borrow().slots.len()
+        self.inner.borrow().queued()
     }
 
     /// Whether what the client waits for may never come (a blocking command): a stopping sidecar does not wait for it.
@@ -252,7 +290,7 @@ impl ReplyQueue {
         let inner = &mut *guard;
         if number == inner.head {
             inner.out.extend_from_slice(bytes);
-        } else if let Some(Slot::Waiting(kept)) = inner.slots.get_mut((number - inner.head) as usize) {
+        } else if let Some(Slot::Waiting(kept)) = inner.slot(number) {
             kept.get_or_insert_default().extend_from_slice(bytes);
             inner.held_bytes += bytes.len();
         }
@@ -264,7 +302,7 @@ impl ReplyQueue {
         self.complete_run(number, 1, bytes);
     }
 
-    /// `bytes` are the whole replies to `count` requests from `number` on; more than one only from the head on.
+    /// `bytes` are the whole replies to `count` requests from `number` on.
     fn complete_run(&self, number: u64, count: usize, bytes: &[u8]) {
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
@@ -275,41 +313,57 @@ impl ReplyQueue {
         }
         if number == inner.head {
             inner.out.extend_from_slice(bytes);
-            for _ in 0..count {
-                inner.slots.pop_front();
-            }
             inner.head += count as u64;
-            while let Some(slot) = inner.slots.front_mut() {
-                match slot {
-                    Slot::Ready(ready) => {
-                        inner.held_bytes -= ready.len();
-                        inner.out.extend_from_slice(ready);
-                        inner.slots.pop_front();
-                        inner.head += 1;
-                    }
-                    Slot::Waiting(kept) => {
-                        // It is its turn now: what came early goes ahead, the rest follows as it comes.
-                        if let Some(kept) = kept.take() {
-                            inner.held_bytes -= kept.len();
-                            inner.out.extend_from_slice(&kept);
-                        }
-                        break;
-                    }
-                }
+            if !inner.slots.is_empty() {
+                inner.slots.drain(..count.min(inner.slots.len()));
+                Self::advance(inner);
             }
-        } else if let Some(slot) = inner.slots.get_mut((number - inner.head) as usize) {
-            let ready = match slot {
-                Slot::Waiting(Some(kept)) => {
-                    kept.extend_from_slice(bytes);
-                    std::mem::take(kept).freeze()
-                }
-                _ => Bytes::copy_from_slice(bytes),
-            };
-            inner.held_bytes += bytes.len();
-            *slot = Slot::Ready(ready);
+        } else {
+            Self::keep(inner, number, count, bytes);
         }
         self.check_limit(inner);
         inner.wakeup.wake();
+    }
+
+    /// What came early of the replies that are next goes ahead.
+    fn advance(inner: &mut Inner) {
+        while let Some(slot) = inner.slots.front_mut() {
+            match slot {
+                Slot::Ready(ready) => {
+                    inner.held_bytes -= ready.len();
+                    inner.out.extend_from_slice(ready);
+                    inner.slots.pop_front();
+                    inner.head += 1;
+                }
+                Slot::Waiting(kept) => {
+                    // It is its turn now: what came early goes ahead, the rest follows as it comes.
+                    if let Some(kept) = kept.take() {
+                        inner.held_bytes -= kept.len();
+                        inner.out.extend_from_slice(&kept);
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Replies for which others must come first: the first one's place has them all.
+    fn keep(inner: &mut Inner, number: u64, count: usize, bytes: &[u8]) {
+        let Some(slot) = inner.slot(number) else { return };
+        let ready = match slot {
+            Slot::Waiting(Some(kept)) => {
+                kept.extend_from_slice(bytes);
+                std::mem::take(kept).freeze()
+            }
+            _ => Bytes::copy_from_slice(bytes),
+        };
+        *slot = Slot::Ready(ready);
+        inner.held_bytes += bytes.len();
+        for next in 1..count as u64 {
+            if let Some(slot) = inner.slot(number + next) {
+                *slot = Slot::Ready(Bytes::new());
+            }
+        }
     }
 }
 
@@ -413,7 +467,20 @@ mod tests {
         run.complete(b"6");
         Run::begin(muted).complete(b"7");
         assert_eq!((taken(&queue), queue.waiting(), queue.queued()), (b"456".to_vec(), 0, 0));
+        // Of those that were asked for together some are answered before others, whoever's turn it is.
+        let before = queue.ticket();
+        let mut early = queue.run(3);
+        queue.push(b"D");
+        early.complete_first(2, b"BB");
+        assert_eq!((early.count(), taken(&queue), queue.waiting(), queue.queued()), (1, Vec::new(), 2, 5));
+        before.complete(b"A");
+        assert_eq!((taken(&queue), queue.waiting(), queue.queued()), (b"ABB".to_vec(), 1, 2));
+        early.first().part(b"c");
+        early.complete(b"C");
+        assert_eq!((taken(&queue), queue.waiting(), queue.queued()), (b"cCD".to_vec(), 0, 0));
         // One that is dropped owes each of its requests an answer.
+        drop(queue.run(2));
+        assert_eq!((taken(&queue), queue.waiting(), queue.queued()), (LOST.repeat(2), 0, 0));
         let mut run = Run::begin(queue.ticket());
         run.take(queue.ticket());
         drop(run);

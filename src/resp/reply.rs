@@ -11,6 +11,7 @@ use memchr::memchr2;
 
 mod decode;
 mod error;
+mod short;
 #[cfg(test)]
 mod tests;
 
@@ -90,6 +91,15 @@ impl ReplyScanner {
     /// [`ReplyError`]: close the connection. What was taken before may be part of a reply that will never be whole.
     #[inline]
     pub fn advance(&mut self, buf: &[u8]) -> Result<Advance, ReplyError> {
+        let (count, take) = self.advance_run(buf, 1);
+        if count > 0 {
+            return Ok(Advance { take, done: true });
+        }
+        self.advance_any(buf)
+    }
+
+    /// The same, whatever it is.
+    fn advance_any(&mut self, buf: &[u8]) -> Result<Advance, ReplyError> {
         let mut pos = 0;
         let done = loop {
             match self.step(&buf[pos..])? {
@@ -105,20 +115,23 @@ impl ReplyScanner {
         Ok(Advance { take: pos, done })
     }
 
-    /// Takes a short bulk or a short line that is here as a whole: what nearly all replies are. Returns its length; `None`,
-    /// and nothing is taken: it is another, or not all here, or one is under way.
+    /// Takes replies from the front of `buf` that are short, here as a whole and no errors, as nearly all are: at most `most`.
+    /// Returns how many, and their length together. Of what is behind them nothing is said: it may be another, or not all
+    /// here. None where one is under way.
     #[inline]
-    pub fn advance_short(&mut self, buf: &[u8]) -> Option<usize> {
+    pub fn advance_run(&mut self, buf: &[u8], most: usize) -> (usize, usize) {
+        let (mut count, mut at) = (0, 0);
         if !matches!(self.phase, Phase::Value) || !self.levels.is_empty() || self.after_attribute || self.mid_reply {
-            return None;
+            return (count, at);
         }
-        let len = match buf.first()? {
-            b'$' => short_bulk(buf)?,
-            b'+' | b':' => short_line(buf)?,
-            _ => return None,
-        };
-        self.kind = buf.first().copied();
-        Some(len)
+        while count < most
+            && let Some(len) = short::scan(&buf[at..])
+        {
+            self.kind = buf.get(at).copied();
+            at += len;
+            count += 1;
+        }
+        (count, at)
     }
 
     /// The first byte of the reply that is under way, or else of the last one; attributes before it do not count. `None`
@@ -366,32 +379,6 @@ enum Step {
     Some(usize),
     /// So many bytes were used, and they were the reply's last.
     Done(usize),
-}
-
-/// `+OK` or `:7`.
-#[inline]
-fn short_line(buf: &[u8]) -> Option<usize> {
-    match buf {
-        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
-        [b':', b'0'..=b'9', b'\r', b'\n', ..] => Some(4),
-        _ => None,
-    }
-}
-
-/// A bulk of at most 999 bytes.
-#[inline]
-fn short_bulk(buf: &[u8]) -> Option<usize> {
-    let digit = |byte: u8| usize::from(byte - b'0');
-    let end = match buf {
-        [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => 4 + digit(*a),
-        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => 5 + digit(*a) * 10 + digit(*b),
-        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
-            6 + digit(*a) * 100 + digit(*b) * 10 + digit(*c)
-        }
-        [b'$', b'-', b'1', b'\r', b'\n', ..] => return Some(5),
-        _ => return None,
-    };
-    (buf.get(end..end + 2)? == b"\r\n").then_some(end + 2)
 }
 
 /// The number behind the type byte, and how many bytes the line has. `None`: it is not all there.

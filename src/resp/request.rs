@@ -20,11 +20,13 @@ use memchr::{memchr, memchr2};
 
 mod error;
 mod frame;
+mod short;
 #[cfg(test)]
 mod tests;
 
 pub use error::ProtocolError;
 pub use frame::{ArgRange, FrameKind, Pending, ScannedFrame, Streamed};
+pub use short::{SHORT_ARGS_MAX, ShortArgs, ShortHead};
 
 /// `POST` and `Host:` are a browser made to speak to us: the connection is closed without a word, as Redis does.
 /// Compared like C's `strcasecmp`, so that a NUL ends the word.
@@ -93,38 +95,6 @@ pub struct RequestScanner {
     inline_args: Vec<Vec<u8>>,
 }
 
-/// The way of nearly all requests: an array of at most nine short arguments that is here as a whole. Returns its length.
-/// None: it is another, or there is something wrong with it; which, is not this one's to say.
-#[inline]
-fn short_array(buf: &[u8], limits: &RequestLimits, args: &mut Vec<ArgRange>) -> Option<usize> {
-    const ARGS: usize = 9;
-    const BULK_BYTES: usize = 999;
-    let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = buf else { return None };
-    if limits.args_max < ARGS || limits.bulk_bytes_max < BULK_BYTES {
-        return None;
-    }
-    let digit = |byte: u8| usize::from(byte - b'0');
-    args.reserve(ARGS);
-    let mut pos = 4;
-    for _ in 0..digit(*count) {
-        let (len, head) = match buf.get(pos..)? {
-            [b'$', a @ b'0'..=b'9', b'\r', b'\n', ..] => (digit(*a), 4),
-            [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => (digit(*a) * 10 + digit(*b), 5),
-            [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
-                (digit(*a) * 100 + digit(*b) * 10 + digit(*c), 6)
-            }
-            _ => return None,
-        };
-        let (start, end) = (pos + head, pos + head + len);
-        if buf.get(end..end + 2)? != b"\r\n" {
-            return None;
-        }
-        args.push(ArgRange { start, end });
-        pos = end + 2;
-    }
-    Some(pos)
-}
-
 impl RequestScanner {
     /// A scanner that stands before a connection's first byte.
     #[must_use]
@@ -162,7 +132,7 @@ impl RequestScanner {
         match self.begin(buf) {
             Phase::Start => Ok(None),
             Phase::Inline => self.scan_inline(buf),
-            Phase::Count if fresh => match short_array(buf, &self.limits, &mut self.args) {
+            Phase::Count if fresh && short::is_within(&self.limits) => match short::scan(buf, &mut self.args) {
                 Some(len) => {
                     self.phase = Phase::Start;
                     Ok(Some(ScannedFrame { kind: FrameKind::Array, len }))
@@ -174,6 +144,18 @@ impl RequestScanner {
             },
             _ => self.scan_array(buf),
         }
+    }
+
+    /// A whole short request at the front of `buf`, as nearly all are, which [begins](ShortHead::begins) so: its length, and how
+    /// many arguments there are in `args`. Where it is another, not whole or faulty this is None, and [`scan`](Self::scan) tells
+    /// which. Nothing is remembered: the caller takes its bytes off, and the scanner stands before the next frame, as it did
+    /// before this one.
+    #[inline(always)]
+    pub fn short(&self, buf: &[u8], head: &ShortHead, args: &mut ShortArgs) -> Option<(usize, usize)> {
+        if self.phase != Phase::Start || !short::is_within(&self.limits) {
+            return None;
+        }
+        head.scan(buf, args)
     }
 
     /// The arguments of the frame that [`scan`](Self::scan) returned last, until it is called again; while a frame is

@@ -60,10 +60,7 @@ impl<'a> Iterator for Values<'a> {
         if self.left == 0 {
             return None;
         }
-        let end = match self.scanner.advance_short(self.rest) {
-            Some(end) => end,
-            None => self.scanner.advance(self.rest).ok().filter(|advance| advance.done)?.take,
-        };
+        let end = self.scanner.advance(self.rest).ok().filter(|advance| advance.done)?.take;
         let (value, rest) = self.rest.split_at(end);
         if !comes_in_between(value) {
             self.left -= 1;

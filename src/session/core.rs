@@ -235,8 +235,8 @@ pub(super) struct Core {
     pub wait: Option<Wait>,
     /// The upstream was asked whether the pinned connection waits in a command.
     pub probe: Option<(SharedLink, Rc<ReplyQueue>)>,
-    counts: [u64; ROUTES.len()],
-    command: LastCommand,
+    pub counts: [u64; ROUTES.len()],
+    pub command: LastCommand,
     published: Ways,
     requests: u64,
     pub bytes_in: u64,

@@ -19,6 +19,11 @@ impl Session {
                 self.waits_its_turn = true;
                 break;
             }
+            let run = self.take_run(&bytes[at..]);
+            if run > 0 {
+                at += run;
+                continue;
+            }
             match self.take_next(cx, &bytes[at..]) {
                 Some(taken) => at += taken,
                 None => break,

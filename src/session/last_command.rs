@@ -11,15 +11,26 @@ pub(super) struct LastCommand {
     bytes: [u8; BYTES_MAX],
     name_len: usize,
     sub_len: usize,
-    /// The table that knows it to be plain: it has no subcommands and goes over a link, so that its name is all there is to
-    /// look at. 0: none does.
-    plain_by: u64,
+    /// The table that was asked about it; None: none was yet.
+    by: Option<u64>,
+    /// It has subcommands there.
+    has_sub: bool,
+    /// It goes over a link whatever its arguments.
+    goes_by_link: bool,
     is_new: bool,
 }
 
 impl Default for LastCommand {
     fn default() -> Self {
-        Self { bytes: [0; BYTES_MAX], name_len: 0, sub_len: 0, plain_by: 0, is_new: false }
+        Self {
+            bytes: [0; BYTES_MAX],
+            name_len: 0,
+            sub_len: 0,
+            by: None,
+            has_sub: false,
+            goes_by_link: false,
+            is_new: false,
+        }
     }
 }
 
@@ -28,11 +39,24 @@ impl LastCommand {
     #[inline]
     pub(super) fn note(&mut self, args: &Args<'_>, table: &CommandTable) -> bool {
         let name = args.get(0).unwrap_or_default();
-        if self.plain_by == table.id() && table.id() != 0 && name == &self.bytes[..self.name_len] {
-            return true;
+        if self.has_sub || !self.is(name, table) {
+            self.take(name, args.get(1).unwrap_or_default(), table);
         }
-        self.take(name, args.get(1).unwrap_or_default(), table);
-        self.plain_by != 0
+        self.goes_by_link
+    }
+
+    /// The same of one that [`is_simple`](CommandTable::is_simple).
+    #[inline]
+    pub(super) fn note_simple(&mut self, name: &[u8], table: &CommandTable) {
+        if !self.is(name, table) {
+            self.take(name, &[], table);
+        }
+    }
+
+    /// It is the same one as the last, and all that is known of that holds.
+    #[inline]
+    fn is(&self, name: &[u8], table: &CommandTable) -> bool {
+        self.by == Some(table.id()) && name == &self.bytes[..self.name_len]
     }
 
     fn take(&mut self, name: &[u8], sub: &[u8], table: &CommandTable) {
@@ -48,7 +72,8 @@ impl LastCommand {
         self.bytes[..name.len()].copy_from_slice(name);
         self.bytes[name.len()..name.len() + sub.len()].copy_from_slice(sub);
         let is_whole = name.len() < BYTES_MAX;
-        self.plain_by = if is_whole && !has_sub && table.is_plain(cased) { table.id() } else { 0 };
+        self.goes_by_link = is_whole && !has_sub && table.is_plain(cased);
+        (self.by, self.has_sub) = (Some(table.id()), has_sub);
         self.is_new = true;
     }
 

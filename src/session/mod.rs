@@ -19,6 +19,7 @@ mod own_keys;
 mod pinned;
 mod rewritten;
 pub mod room;
+mod runs;
 mod streaming;
 mod transaction;
 mod turns;
@@ -26,6 +27,7 @@ mod wait;
 
 use self::clients::ClientEntry;
 use self::core::{Core, Phase, Stage};
+use self::runs::Simple;
 use crate::metrics::{Direction, ErrorKind, ErrorOrigin};
 use crate::resp::{ReplyQueue, RequestLimits, RequestScanner};
 use crate::upstream::stream::Stream;
@@ -50,6 +52,7 @@ const LINGER: Duration = Duration::from_millis(500);
 struct Session {
     core: Core,
     scanner: RequestScanner,
+    simple: Simple,
     stream: Stream,
     /// What was read and not taken yet: part of a frame, or frames that must wait.
     unread: BytesMut,
@@ -70,6 +73,7 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
     let mut session = Session {
         core: Core::new(context, Rc::clone(&replies), entry),
         scanner: RequestScanner::new(RequestLimits::default()),
+        simple: Simple::default(),
         stream,
         unread: BytesMut::new(),
         blocked: false,
@@ -162,16 +166,20 @@ impl Session {
                 return Poll::Ready(Ok(()));
             }
             // Once it had no more the task is woken when more comes: asking again in the same poll finds nothing.
+            let mut only_waits = false;
             while !drained && self.may_read(cx) {
                 match self.read(cx) {
-                    Poll::Ready(read) => progress |= read?,
+                    Poll::Ready(read) => {
+                        progress |= read?;
+                        only_waits = self.only_waits();
+                        if !only_waits {
+                            break;
+                        }
+                    }
                     Poll::Pending => drained = true,
                 }
-                if !self.only_waits() {
-                    break;
-                }
             }
-            if !progress || (drained && self.only_waits()) {
+            if !progress || (drained && (only_waits || self.only_waits())) {
                 if self.core.phase == Phase::Ended {
                     self.core.end_input(cx, self.blocked);
                 }

@@ -6,6 +6,7 @@
 
 mod driver;
 mod life;
+mod runs;
 pub mod state;
 
 use self::state::{Effect, OnError, State as Remembered, Watch};
@@ -13,7 +14,7 @@ use super::stream::Greeting;
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ConnectionKind, ErrorKind, ErrorOrigin, Metrics};
-use crate::resp::{ReplyQueue, Ticket, Wakeup};
+use crate::resp::{ReplyQueue, Run, Ticket, Wakeup};
 use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 use std::cell::{Cell, Ref, RefCell, RefMut};
@@ -28,8 +29,9 @@ pub const OUT_PAUSE_BYTES: usize = 4 * 1024 * 1024;
 pub const SCRATCH_BYTES: usize = 64 * 1024;
 
 struct Slot {
-    ticket: Ticket,
-    /// Where in the stream of bytes the request begins.
+    /// Whose replies: of several requests only where nothing is watched for.
+    owed: Run,
+    /// Where in the stream of bytes the first of its requests begins.
     start: u64,
     watch: Option<Box<Watch>>,
     /// Where nothing else is watched for: what the client gets in place of an error.
@@ -187,7 +189,7 @@ impl Link {
         }
         let start = inner.written + inner.out.len() as u64;
         inner.scripts += usize::from(is_script(&watch));
-        inner.slots.push_back(Slot { ticket, start, watch, on_error });
+        inner.slots.push_back(Slot { owed: Run::begin(ticket), start, watch, on_error });
         inner.out.extend_from_slice(request);
         inner.wakeup.wake();
     }
@@ -207,7 +209,7 @@ impl Link {
         self.close();
         let slot = self.inner.borrow_mut().slots.pop_back();
         if let Some(slot) = slot {
-            slot.ticket.complete(b"");
+            slot.owed.complete(b"");
         }
     }
 

@@ -296,6 +296,20 @@ fn reply() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// As most are.
+fn short_reply() -> impl Strategy<Value = Vec<u8>> {
+    let value = prop_oneof![
+        3 => prop_oneof![vec(any::<u8>(), 0..20), vec(any::<u8>(), 90..1200)]
+            .prop_map(|data| [format!("${}\r\n", data.len()).as_bytes(), &data, b"\r\n"].concat()),
+        1 => "[+][A-Z]{0,3}\r\n".prop_map(String::into_bytes),
+        1 => (-200i64..200_000).prop_map(|value| format!(":{value}\r\n").into_bytes()),
+        1 => prop_oneof![Just("+OK\r\n"), Just("$-1\r\n"), Just("_\r\n")].prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    let array = vec(value.clone(), 0..12)
+        .prop_map(|values| [format!("*{}\r\n", values.len()).into_bytes(), values.concat()].concat());
+    prop_oneof![4 => value, 1 => array]
+}
+
 fn sorted_cuts(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
     cuts.sort_unstable();
@@ -322,6 +336,34 @@ proptest! {
                 prop_assert!(reply[0] == b'|' || reply[0] == *kind);
             }
         }
+    }
+
+    #[test]
+    fn short_replies_end_where_any_do(
+        replies in vec(prop_oneof![reply(), short_reply()], 0..6),
+        spoilt in vec((any::<prop::sample::Index>(), any::<u8>()), 0..2),
+        end in any::<prop::sample::Index>(),
+        most in 0usize..5,
+    ) {
+        let mut bytes = replies.concat();
+        let len = bytes.len();
+        for (at, byte) in spoilt.into_iter().filter(|_| len > 0) {
+            bytes[at.index(len)] = byte;
+        }
+        bytes.truncate(len - end.index(len + 1) / 2);
+        let (mut short, mut any) = (ReplyScanner::new(), ReplyScanner::new());
+        let (count, taken) = short.advance_run(&bytes, most);
+        prop_assert!(count <= most);
+        let mut at = 0;
+        for _ in 0..count {
+            let advance = any.advance_any(&bytes[at..]);
+            at += advance.map_or(0, |advance| if advance.done { advance.take } else { 0 });
+        }
+        prop_assert_eq!(at, taken);
+        prop_assert_eq!((short.kind(), short.mid_reply()), (any.kind(), any.mid_reply()));
+        // Both stand at the same place: what follows is read alike, faults too.
+        prop_assert_eq!(short.advance(&bytes[at..]), any.advance_any(&bytes[at..]));
+        prop_assert_eq!((short.kind(), short.mid_reply()), (any.kind(), any.mid_reply()));
     }
 
     #[test]

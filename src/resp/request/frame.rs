@@ -21,7 +21,7 @@ pub struct ScannedFrame {
 }
 
 /// Where an argument stands, counted from its frame's first byte. `Copy`, which `Range` is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ArgRange {
     /// Its first byte.
     pub start: usize,

@@ -10,7 +10,7 @@ type Frame = (FrameKind, usize, Vec<Vec<u8>>);
 type Read = (Vec<Frame>, Option<String>);
 
 fn small() -> RequestLimits {
-    RequestLimits { args_max: 30, bulk_bytes_max: 3000, inline_bytes_max: 200 }
+    RequestLimits { args_max: 30, bulk_bytes_max: 10_000, inline_bytes_max: 200 }
 }
 
 /// Feeds `bytes` in pieces that end at `cuts`, as a session does.
@@ -304,6 +304,41 @@ fn memory_follows_what_arrived_and_is_let_go() {
 }
 
 #[test]
+fn a_short_request_is_whole_and_has_few_short_arguments() {
+    let short = |limits, bytes: &[u8]| {
+        let mut args = ShortArgs::default();
+        let found = ShortHead::of(bytes).and_then(|head| RequestScanner::new(limits).short(bytes, &head, &mut args));
+        found.map(|(len, count)| (len, args[..count].iter().map(|arg| arg.of(bytes).to_vec()).collect::<Vec<_>>()))
+    };
+    let get = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".as_slice();
+    let args = vec![b"GET".to_vec(), b"k".to_vec()];
+    assert_eq!(short(RequestLimits::default(), &get.repeat(2)), Some((get.len(), args)));
+    assert_eq!(short(RequestLimits { args_max: 8, ..RequestLimits::default() }, get), None);
+    assert_eq!(short(RequestLimits { bulk_bytes_max: 9998, ..RequestLimits::default() }, get), None);
+    for cut in 0..get.len() {
+        assert_eq!(short(RequestLimits::default(), &get[..cut]), None);
+    }
+    let long = [b"*1\r\n$10000\r\n".to_vec(), vec![b'x'; 10000], b"\r\n".to_vec()].concat();
+    assert_eq!(short(RequestLimits::default(), b"*1\r\n$3\r\nabcd\r\n"), None);
+    for other in ["PING\r\n", "*0\r\n", "*-1\r\n", "*01\r\n$0\r\n\r\n", "*1\r\n$00\r\n\r\n", "*1\r\n$-1\r\n"] {
+        assert_eq!(short(RequestLimits::default(), other.as_bytes()), None, "{other:?}");
+    }
+    assert_eq!(short(RequestLimits::default(), &long), None);
+    assert_eq!(short(RequestLimits::default(), &[b"*10\r\n".to_vec(), b"$0\r\n\r\n".repeat(10)].concat()), None);
+    // In the middle of a request nothing begins.
+    let mut scanner = RequestScanner::new(RequestLimits::default());
+    assert_eq!(scanner.scan(b"*2\r\n"), Ok(None));
+    let head = ShortHead::of(get).expect("it begins as a short one");
+    assert_eq!(scanner.short(get, &head, &mut ShortArgs::default()), None);
+    // One that begins so is told from one that does not.
+    for (other, same) in [("GET\r\n$2\r\nkk\r\n", true), ("get\r\n$1\r\nk\r\n", false), ("GEX\r\n$1\r\nk\r\n", false)] {
+        assert_eq!(head.begins(format!("*2\r\n$3\r\n{other}").as_bytes()), same, "{other:?}");
+    }
+    assert!(!head.begins(b"*3\r\n$3\r\nGET\r\n$1\r\nk\r\n") && !head.begins(&get[..15]) && head.begins(&get[..16]));
+    assert!(!ShortHead::default().begins(&[0; 16]) || ShortHead::default().name(&[0; 16]).is_empty());
+}
+
+#[test]
 fn browsers_are_told_by_their_first_word() {
     for yes in [&b"POST"[..], b"post", b"Host:", b"HOST:", b"post\0x"] {
         assert!(is_security_violation(yes), "{}", yes.escape_ascii());
@@ -331,7 +366,7 @@ fn mostly_requests() -> impl Strategy<Value = Vec<u8>> {
         Just(b"*-1\r\n".to_vec()),
         Just(b"\r\n".to_vec()),
         Just(b"*31\r\n".to_vec()),
-        Just(b"*1\r\n$3001\r\n".to_vec()),
+        Just(b"*1\r\n$10001\r\n".to_vec()),
         vec(Just(b'a'), 190..210),
         "[*$][-+0-9]{0,22}\r\n".prop_map(String::into_bytes),
     ];
@@ -366,6 +401,41 @@ proptest! {
         if bytes.len() < 300 {
             for cut in 0..bytes.len() {
                 prop_assert_eq!(&scan_split(small(), &bytes, &[cut]), &want, "cut at {}", cut);
+            }
+        }
+    }
+
+    #[test]
+    fn short_requests_are_what_any_are(bytes in mostly_requests(), from in any::<prop::sample::Index>()) {
+        // Most pieces begin somewhere within a request: those of a whole one are among them.
+        let scanner = RequestScanner::new(small());
+        let mut starts = vec![from.index(bytes.len() + 1), 0];
+        for (_, len, _) in naive(small(), &bytes).0 {
+            starts.push(starts.last().map_or(0, |start| start + len));
+        }
+        let mut heads = vec![ShortHead::default()];
+        for start in starts {
+            let buf = &bytes[start..];
+            let of = |args: &[ArgRange]| args.iter().map(|arg| arg.of(buf).to_vec()).collect::<Vec<_>>();
+            let mut kept = Vec::new();
+            if let Some(len) = short::scan(buf, &mut kept) {
+                prop_assert_eq!(naive_frame(small(), buf), Ok(Some((FrameKind::Array, len, of(&kept)))));
+            }
+            let Some(head) = ShortHead::of(buf) else { continue };
+            prop_assert!((1..=8).contains(&head.name(buf).len()));
+            let mut args = ShortArgs::default();
+            let found = scanner.short(buf, &head, &mut args).map(|(len, count)| (len, of(&args[..count])));
+            if let Some((len, args)) = &found {
+                prop_assert_eq!(&args[0], head.name(buf));
+                prop_assert_eq!(naive_frame(small(), buf), Ok(Some((FrameKind::Array, *len, args.clone()))));
+            } else {
+                // Whole ones with short arguments are all found.
+                prop_assert!(short::scan(buf, &mut kept).is_none());
+            }
+            heads.push(head);
+            for head in heads.iter().filter(|head| head.begins(buf)) {
+                let again = scanner.short(buf, head, &mut args).map(|(len, count)| (len, of(&args[..count])));
+                prop_assert_eq!((again, head.name(buf)), (found.clone(), ShortHead::of(buf).map_or(b"".as_slice(), |head| head.name(buf))));
             }
         }
     }

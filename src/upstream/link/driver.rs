@@ -131,6 +131,9 @@ impl<'l> Driver<'l> {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Err(UpstreamError::new(Kind::Io, "the connection takes no more bytes")),
                 Poll::Ready(Ok(n)) => {
+                    if n < inner.out.len() {
+                        inner.split_partly_written(n);
+                    }
                     inner.out.advance(n);
                     inner.written += n as u64;
                     self.link.metrics.bytes[Direction::UpstreamOut].increment(n as u64);

@@ -26,6 +26,10 @@ impl Link {
         self.close();
     }
 
+    fn count_errors(&self, kind: ErrorKind, count: usize) {
+        (0..count).for_each(|_| self.metrics.error(ErrorOrigin::Upstream, kind));
+    }
+
     fn set_state(&self, state: State) {
         let mut inner = self.inner.borrow_mut();
         if !matches!(inner.state, State::Closed) {
@@ -44,8 +48,8 @@ impl Link {
         };
         let line = refusal(error);
         for slot in slots {
-            self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
-            slot.ticket.complete(line.as_bytes());
+            self.count_errors(ErrorKind::Unavailable, slot.owed.count());
+            slot.owed.complete_each(line.as_bytes());
         }
     }
 
@@ -72,21 +76,27 @@ impl Link {
             inner.scripts = inner.slots.iter().filter(|slot| is_script(&slot.watch)).count();
             (lost, inner.slots.len())
         };
-        for (index, (slot, whole)) in lost.into_iter().enumerate() {
+        for (index, (mut slot, whole)) in lost.into_iter().enumerate() {
             let ends = slot.watch.as_ref().is_some_and(|watch| watch.effect == Effect::End);
             if ends || self.input_ended() || (index == 0 && mid_reply && !slot.is_rewritten()) {
-                slot.ticket.break_off();
-            } else if whole {
-                self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Uncertain);
-                slot.ticket.complete(
+                if slot.owed.count() == 1 {
+                    slot.owed.break_off();
+                    continue;
+                }
+                slot.owed.split(1).break_off();
+            }
+            let count = slot.owed.count();
+            if whole || count > 1 {
+                self.count_errors(ErrorKind::Uncertain, count);
+                slot.owed.complete_each(
                     format!(
                         "-UNCERTAIN the connection to the upstream was lost ({error}); this may have been executed\r\n"
                     )
                     .as_bytes(),
                 );
             } else {
-                self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
-                slot.ticket.complete(unavailable(error).as_bytes());
+                self.count_errors(ErrorKind::Unavailable, count);
+                slot.owed.complete_each(unavailable(error).as_bytes());
             }
         }
         if keep > 0 {

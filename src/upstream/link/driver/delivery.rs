@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::error::{Kind, UpstreamError};
-use crate::resp::{ReplyQueue, ReplyScanner, Run};
+use crate::resp::ReplyQueue;
 use crate::upstream::link::state::{Effect, Event, event, rewritten};
 use crate::upstream::link::{Sharing, Slot};
 use std::borrow::Cow;
@@ -23,9 +23,10 @@ impl Driver<'_> {
         }
         let mut at = 0;
         while at < bytes.len() {
-            at += self.deliver_run(&bytes[at..]);
-            if at == bytes.len() {
-                break;
+            let taken = self.deliver_run(&bytes[at..]);
+            if taken > 0 {
+                at += taken;
+                continue;
             }
             let advance = self
                 .scanner
@@ -43,32 +44,25 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Gives a run of short replies that are no errors, which answer requests of one client that came one after the other and
-    /// that nobody watches, to that client in one piece. Returns how many bytes they are; 0 where there is none.
+    /// Gives short replies that are no errors, and answer requests of one client that came one after the other and that nobody
+    /// watches, to that client in one piece. Returns how many bytes they are; 0 where there are none.
     fn deliver_run(&mut self, bytes: &[u8]) -> usize {
         if self.kept.is_some() || self.link.is_exclusive() {
             return 0;
         }
         let mut inner = self.link.inner.borrow_mut();
-        let mut next = |scanner: &mut ReplyScanner, at: usize, run: Option<&Run>| {
-            let slot = inner.slots.front()?;
-            if slot.watch.is_some() || run.is_some_and(|run| !run.takes(&slot.ticket)) {
-                return None;
+        let Some(slot) = inner.slots.front_mut().filter(|slot| slot.watch.is_none()) else { return 0 };
+        let (count, taken) = self.scanner.advance_run(bytes, slot.owed.count());
+        if count == slot.owed.count() {
+            let slot = inner.slots.pop_front();
+            drop(inner);
+            if let Some(slot) = slot {
+                slot.owed.complete(&bytes[..taken]);
             }
-            let len = scanner.advance_short(&bytes[at..])?;
-            Some((len, inner.slots.pop_front()?.ticket))
-        };
-        let mut at = 0;
-        let Some((len, ticket)) = next(&mut self.scanner, at, None) else { return 0 };
-        at += len;
-        let mut run = Run::begin(ticket);
-        while let Some((len, ticket)) = next(&mut self.scanner, at, Some(&run)) {
-            at += len;
-            run.take(ticket);
+        } else if count > 0 {
+            slot.owed.complete_first(count, &bytes[..taken]);
         }
-        drop(inner);
-        run.complete(&bytes[..at]);
-        at
+        taken
     }
 
     fn deliver_part(&mut self, part: &[u8], done: bool) -> Result<(), UpstreamError> {
@@ -86,14 +80,14 @@ impl Driver<'_> {
             return Ok(());
         }
         if done {
-            let slot = self.link.inner.borrow_mut().slots.pop_front();
+            let slot = self.link.inner.borrow_mut().pop_slot();
             return match slot {
                 Some(slot) => self.conclude(slot, part),
                 None => self.unasked(part),
             };
         }
         match self.link.inner.borrow().slots.front() {
-            Some(slot) => slot.ticket.part(part),
+            Some(slot) => slot.owed.first().part(part),
             None => return self.unasked(part),
         }
         Ok(())
@@ -151,10 +145,10 @@ impl Driver<'_> {
                 *still -= 1;
                 let done = *still == 0;
                 if let (Some(slot), Some(frame)) = (inner.slots.front(), self.link.shown(frame)) {
-                    slot.ticket.aside(&frame);
+                    slot.owed.first().aside(&frame);
                 }
-                if done && let Some(slot) = inner.slots.pop_front() {
-                    slot.ticket.complete(b"");
+                if done && let Some(slot) = inner.pop_slot() {
+                    slot.owed.complete(b"");
                 }
                 Ok(())
             }
@@ -168,7 +162,7 @@ impl Driver<'_> {
                 self.out_of_band(frame)
             }
             _ => {
-                let slot = inner.slots.pop_front();
+                let slot = inner.pop_slot();
                 drop(inner);
                 match slot {
                     Some(slot) => self.conclude(slot, frame),
@@ -183,24 +177,24 @@ impl Driver<'_> {
         let kind = self.scanner.kind().unwrap_or_default();
         if !self.link.is_exclusive() && slot.watch.is_none() {
             match rewritten(None, slot.on_error.take(), bytes, self.link.greeting.proto) {
-                Some(shown) => slot.ticket.complete(&shown),
-                None => slot.ticket.complete(bytes),
+                Some(shown) => slot.owed.complete(&shown),
+                None => slot.owed.complete(bytes),
             }
             return Ok(());
         }
         let mut remembered = self.link.remembered.borrow_mut();
         if remembered.queue(kind, &mut slot.watch) {
-            slot.ticket.complete(bytes);
+            slot.owed.complete(bytes);
             return Ok(());
         }
         let Some(watch) = slot.watch.take() else {
-            slot.ticket.complete(bytes);
+            slot.owed.complete(bytes);
             return Ok(());
         };
         if watch.effect == Effect::Exec && remembered.has_marks() {
             let shown = remembered.exec(bytes, |push| self.link.shown(push));
             drop(remembered);
-            slot.ticket.complete(&shown);
+            slot.owed.complete(&shown);
             return Ok(());
         }
         if watch.effect == Effect::Script {
@@ -212,8 +206,8 @@ impl Driver<'_> {
         let proto = remembered.greeting.proto;
         drop(remembered);
         match rewritten(watch.rewrite, watch.error, bytes, proto) {
-            Some(shown) => slot.ticket.complete(&shown),
-            None => slot.ticket.complete(bytes),
+            Some(shown) => slot.owed.complete(&shown),
+            None => slot.owed.complete(bytes),
         }
         if must && kind == b'-' {
             return Err(UpstreamError::new(Kind::Reply, "the upstream refused to make a connection what it was"));
@@ -237,7 +231,7 @@ impl Driver<'_> {
         match (self.client(), inner.slots.front()) {
             // Only a client's own connection asks for such.
             (None, _) if !self.link.is_exclusive() => {}
-            (Some(_), Some(slot)) => slot.ticket.aside(frame),
+            (Some(_), Some(slot)) => slot.owed.first().aside(frame),
             (Some(client), None) => client.push_unasked(frame),
             // The connection is being RESET for its next client.
             (None, Some(_)) => {}
