@@ -20,6 +20,7 @@ mod pinned;
 mod rewritten;
 pub mod room;
 mod runs;
+mod simple_ways;
 mod streaming;
 mod transaction;
 mod turns;

@@ -1,5 +1,6 @@
 //! A worker's tenants: for each that somebody was or is reaped for, its inventory through the batcher of its upstream user.
 
+use super::simple_ways::SimpleWays;
 use super::turns::{Share, Turns};
 use crate::inventory::batcher::{Batcher, Inventory, Namespaces, SpaceBounds, SpaceSettings};
 use crate::metrics::{Metrics, TenantMetrics};
@@ -30,6 +31,8 @@ pub struct Room {
     pub on_error: OnError,
     /// What lives on where its configuration changes.
     pub own: Rc<Own>,
+    /// What becomes of its simple commands.
+    pub simple_ways: RefCell<SimpleWays>,
 }
 
 /// What a tenant has in a worker, whatever its configuration.
@@ -51,7 +54,8 @@ impl Room {
     fn new(tenant: &Arc<Tenant>, inventory: Inventory, identity: Identity, own: Rc<Own>) -> Rc<Self> {
         let of = Arc::clone(tenant);
         let on_error: OnError = Rc::new(move |reply, proto| Back::AsIs.apply(reply, &of.space, proto));
-        Rc::new(Self { tenant: Arc::clone(tenant), inventory, identity, on_error, own })
+        let simple_ways = RefCell::default();
+        Rc::new(Self { tenant: Arc::clone(tenant), inventory, identity, on_error, own, simple_ways })
     }
 }
 

@@ -4,9 +4,12 @@
 
 use super::Session;
 use super::core::{Core, Lane, ReplyMode, Stage};
+use super::simple_ways::SimpleWay;
 use crate::command::{CommandTable, ShortName};
+use crate::config::Passthrough;
 use crate::metrics::Route;
 use crate::resp::{ArgRange, ShortArgs, ShortHead};
+use std::rc::Rc;
 
 /// Bytes of a run; a link looks for room before each.
 const RUN_BYTES_MAX: usize = 64 * 1024;
@@ -17,13 +20,17 @@ impl Session {
     pub(super) fn take_run(&mut self, bytes: &[u8]) -> usize {
         // Whoever sends others pays no more than this for it.
         match bytes {
-            [b'*', _, _, _, b'$', b'1'..=b'8', b'\r', ..] => self.take_as_it_is(bytes),
+            [b'*', _, _, _, b'$', b'1'..=b'8', b'\r', ..] => self.take_short(bytes),
             _ => 0,
         }
     }
 
-    fn take_as_it_is(&mut self, bytes: &[u8]) -> usize {
+    fn take_short(&mut self, bytes: &[u8]) -> usize {
         let Some(most) = self.core.run_max() else { return 0 };
+        if self.core.is_gated { self.take_gated(bytes, most) } else { self.take_as_it_is(bytes, most) }
+    }
+
+    fn take_as_it_is(&mut self, bytes: &[u8], most: u32) -> usize {
         let core = &mut self.core;
         let Some(link) = &core.link else { return 0 };
         let mut commands = core.context.commands.borrow_mut();
@@ -54,6 +61,58 @@ impl Session {
         self.simple = Simple { by: commands.id(), head };
         core.command.note_simple(name.of(bytes), commands);
         core.counts[Route::Link as usize] += u64::from(count);
+        at
+    }
+
+    /// The same by the [`gate`](super::gate): each request as the tenant may send it. Runs are all as they came or all
+    /// isolated.
+    fn take_gated(&mut self, bytes: &[u8], most: u32) -> usize {
+        let core = &mut self.core;
+        let Some(link) = &core.link else { return 0 };
+        let tenant = &*core.room.tenant;
+        let mut ways = core.room.simple_ways.borrow_mut();
+        let mut commands = core.context.commands.borrow_mut();
+        let commands = commands.load();
+        let Some(mut writer) = link.begin_run() else { return 0 };
+        let bytes_max = tenant.limits.request_bytes.unwrap_or(usize::MAX);
+        let most = most.min(1 + core.turns_left());
+        let mut args = ShortArgs::default();
+        let (mut at, mut count, mut name) = (0, 0, ArgRange::default());
+        let (mut head, mut way) = (ShortHead::default(), SimpleWay::Judged);
+        while count < most && at < RUN_BYTES_MAX {
+            let rest = &bytes[at..];
+            if !head.begins(rest) {
+                let Some(another) = simple_head(rest, commands) else { break };
+                way = ways.of(another.name(rest), tenant, commands);
+                head = another;
+            }
+            let Some((len, args_len)) = self.scanner.short(rest, &head, &mut args) else { break };
+            let (frame, args) = (&rest[..len], &args[..args_len]);
+            let written = len <= bytes_max
+                && match way {
+                    SimpleWay::AsItIs => {
+                        writer.out().extend_from_slice(frame);
+                        true
+                    }
+                    SimpleWay::Isolated(places) => places.write(writer.out(), frame, args, &tenant.space),
+                    SimpleWay::Judged => false,
+                };
+            if !written {
+                break;
+            }
+            name = ArgRange { start: at + args[0].start, end: at + args[0].end };
+            at += len;
+            count += 1;
+        }
+        if count == 0 {
+            return 0;
+        }
+        let on_error = (tenant.passthrough == Passthrough::Isolated).then(|| Rc::clone(&core.room.on_error));
+        writer.finish(core.replies.run(count), on_error);
+        core.take_turns(count - 1);
+        core.command.note_simple(name.of(bytes), commands);
+        core.counts[Route::Link as usize] += u64::from(count);
+        core.is_counted = false;
         at
     }
 }
@@ -90,7 +149,7 @@ impl Core {
         let may = self.pin.is_none()
             && matches!(self.stage, Stage::Frames)
             && self.client.replies == ReplyMode::On
-            && !self.is_gated
+            && (!self.is_gated || self.is_known())
             && !self.room.tenant.pin_always
             && !self.context.clients.is_paused();
         let most = settings.pipeline_max.saturating_sub(self.replies.queued());

@@ -47,6 +47,11 @@ impl Turns {
         taken < REQUESTS_A_TURN
     }
 
+    /// How many more may be taken in this round; one was taken in it.
+    fn left(&self, share: &Share) -> u32 {
+        REQUESTS_A_TURN.saturating_sub(share.taken.get())
+    }
+
     fn wait(&self, cx: &Context<'_>) {
         self.waiting.borrow_mut().push(cx.waker().clone());
         self.wanted.notify_one();
@@ -62,6 +67,18 @@ impl Core {
             turns.wait(cx);
         }
         takes
+    }
+
+    /// How many more than the one that [`takes_turn`](Self::takes_turn) allowed may be.
+    pub(super) fn turns_left(&self) -> u32 {
+        // Where nobody is told apart any more nobody takes turns.
+        if self.told_apart { self.context.rooms.turns.left(&self.room.own.share) } else { u32::MAX - 1 }
+    }
+
+    /// So many more were.
+    pub(super) fn take_turns(&self, more: u32) {
+        let taken = &self.room.own.share.taken;
+        taken.set(taken.get() + more);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::command::{Args, CommandFacts, CommandTable, NAME_BYTES_MAX, is_inventory, upper_case};
 use crate::config::InventoryRights;
+use crate::resp::ArgRange;
 
 /// Always possible, as in Redis: who may not say them could not become somebody who may.
 const ALWAYS: [&[u8]; 4] = [b"AUTH", b"HELLO", b"QUIT", b"RESET"];
@@ -88,6 +89,18 @@ impl Rights {
         let listed = self.rules().any(|rule| rule.names.iter().any(|name| **name == *full));
         let name = if listed || table.facts().is_some_and(known) { full } else { command };
         Err(format!("-NOPERM this tenant may not run '{}'\r\n", shown(name)))
+    }
+
+    /// May the tenant send the command of this upper-case name, which is none of the inventory's and has no subcommands,
+    /// whatever its arguments?
+    #[must_use]
+    pub fn may_always(&self, upper: &[u8], table: &CommandTable) -> bool {
+        let range = [ArgRange { start: 0, end: upper.len() }];
+        let is_of_it = |name: &[u8]| name.strip_prefix(upper).is_some_and(|rest| rest.first() == Some(&b'|'));
+        let is_looked_into = self.rules().any(|rule| rule.names.iter().any(|name| is_of_it(name)));
+        !is_looked_into
+            && (!self.need_facts() || table.facts().is_some())
+            && self.may(&Args::new(upper, &range), table).is_ok()
     }
 
     fn may_inventory(&self, command: &[u8], args: &Args<'_>) -> bool {
@@ -261,6 +274,27 @@ mod tests {
             for line in refused.split(';').filter(|line| !line.is_empty()) {
                 assert!(!may(&rights, line), "allow {allow:?} deny {deny:?}: {line}");
             }
+        }
+    }
+
+    #[test]
+    fn what_may_be_sent_whatever_its_arguments_is_what_no_rule_looks_into() {
+        let table = table();
+        for (allow, deny, get, set) in [
+            ("", "", true, true),
+            ("", "set", true, false),
+            ("get", "", true, false),
+            ("get", "get|k", false, false),
+            ("get|k set", "", false, true),
+            ("@string", "set", true, false),
+            ("", "@string", false, false),
+            ("", "getex|k", true, true),
+        ] {
+            let rights = rights(allow, deny);
+            assert_eq!(rights.may_always(b"GET", &table), get, "allow {allow:?} deny {deny:?}");
+            assert_eq!(rights.may_always(b"SET", &table), set, "allow {allow:?} deny {deny:?}");
+            // Of categories nobody has told yet.
+            assert_eq!(rights.may_always(b"GET", &CommandTable::new()), get && !rights.need_facts());
         }
     }
 

@@ -12,6 +12,7 @@ mod refusal;
 pub mod request;
 mod rows;
 mod scripts;
+mod simple;
 mod subcommands;
 pub mod table;
 mod tracking;
@@ -19,6 +20,7 @@ mod wrap;
 
 pub use back::Back;
 pub use request::{Isolation, Own, Scripts, Verdict, judge};
+pub use simple::KeyPlaces;
 
 use bytes::BytesMut;
 

@@ -118,7 +118,12 @@ fn treat(
 }
 
 /// Does the upstream's COMMAND say so too, as far as it is known?
-fn places_keys(upper: &[u8], sub: Option<&[u8]>, commands: &CommandTable, places: (i32, i32, usize)) -> bool {
+pub(super) fn places_keys(
+    upper: &[u8],
+    sub: Option<&[u8]>,
+    commands: &CommandTable,
+    places: (i32, i32, usize),
+) -> bool {
     let Some(facts) = commands.facts() else { return true };
     let fact = match sub {
         None => facts.find(upper),
