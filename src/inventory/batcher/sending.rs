@@ -354,8 +354,10 @@ fn answer_call(
     let mut refused: Option<(Name, Insufficient)> = None;
     for (index, members) in call.members().enumerate() {
         let Some(result) = results.get(index) else {
+            // This sending did not come to them. What an earlier one did is not known where that got no answer.
             for member in members {
-                again.extend(slots[member].take().map(|job| (member, not_executed(job))));
+                let job = slots[member].take().map(|job| if job.unknown { job } else { not_executed(job) });
+                again.extend(job.map(|job| (member, job)));
             }
             continue;
         };
