@@ -17,6 +17,7 @@ use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::reload::{Reloader, Reread};
 use crate::session::SessionSettings;
+use crate::session::walks::Pages;
 use crate::tenant::{Tenants, resolve};
 use crate::tls::{self, ListenerTls, UpstreamTls};
 use crate::upstream::knowledge::Knowledge;
@@ -309,6 +310,7 @@ pub fn worker_parts(
         namespaces: Arc::new(Namespaces::new(Duration::from_millis(inventory.sold_out_cache_ms))),
         metrics: metrics.clone(),
         clients: Arc::default(),
+        pages: Pages::default(),
         reaper: Some((
             ReaperSettings {
                 reap_interval: Duration::from_millis(inventory.reap_interval_ms),

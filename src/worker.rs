@@ -9,6 +9,7 @@ use crate::metrics::{Metrics, TlsHandshake};
 use crate::resp::ReplyQueue;
 use crate::session::clients::{Clients, Door};
 use crate::session::room::{MakeBatcher, Rooms};
+use crate::session::walks::Pages;
 use crate::session::{SessionContext, SessionSettings, linger, serve};
 use crate::tenant::Tenants;
 use crate::tls::{ListenerTls, NoHandshake, TlsStream};
@@ -74,6 +75,8 @@ pub struct WorkerParts {
     pub metrics: Metrics,
     /// All clients, of all workers.
     pub clients: Arc<Clients>,
+    /// Whose turn it is to ask for a page of all keys.
+    pub pages: Pages,
     /// Only one worker reaps.
     pub reaper: Option<(ReaperSettings, OnRound)>,
 }
@@ -240,6 +243,7 @@ pub fn session_context(parts: WorkerParts, first: Option<PoolConnection>) -> io:
         metrics: parts.metrics,
         scratch,
         closing: Cell::new(false),
+        pages: parts.pages,
         requests: Cell::new(0),
         wrong_told: Cell::new(None),
     })
