@@ -86,6 +86,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     let target = target(config, managed.as_ref())?;
     let metrics = Metrics::new();
     let readiness = Arc::new(Readiness::new());
+    keep_figures(&metrics, &tenants);
     let (tenants, changed) = watch::channel(Arc::new(tenants));
     if config.tenants.is_empty() {
         // Its figures are there from the start, so that a rate over one is never absent.
@@ -178,6 +179,7 @@ impl Running {
         {
             self.knowledge.doubt_commands();
         }
+        keep_figures(&self.metrics, &tenants);
         self.tenants.send_replace(Arc::new(tenants));
         Ok(())
     }
@@ -211,6 +213,14 @@ impl Running {
             managed.stop().await;
         }
         tracing::info!("stopped");
+    }
+}
+
+/// Of tenants and namespaces that are gone none are kept.
+fn keep_figures(metrics: &Metrics, tenants: &Tenants) {
+    if tenants.are_told_apart() {
+        let all = || tenants.all().map(|tenant| &**tenant);
+        metrics.keep(all().map(|tenant| &*tenant.name), all().map(|tenant| &*tenant.namespace));
     }
 }
 

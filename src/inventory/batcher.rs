@@ -32,7 +32,7 @@ use crate::upstream::knowledge::Knowledge;
 use crate::upstream::pool::{Fitting, Pool};
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -76,7 +76,7 @@ pub struct Batcher {
     state: RefCell<State>,
     /// Sendings so far.
     calls: Cell<u64>,
-    changed: Notify,
+    changed: Rc<Notify>,
     /// The last thing heard of the upstream was an answer.
     reachable: Cell<bool>,
     pause: Pause,
@@ -105,7 +105,7 @@ pub type MakePool = Box<dyn Fn(Acknowledge) -> Pool>;
 pub type Pause = Box<dyn Fn(u32) -> Duration>;
 
 impl Batcher {
-    /// Makes the batcher and its task, which ends with the runtime.
+    /// Makes the batcher and its task, which ends when nobody else has it and nothing of it waits or is in flight.
     #[must_use]
     pub fn start(parts: BatcherParts) -> Rc<Self> {
         let batcher = Rc::new(Self {
@@ -120,11 +120,11 @@ impl Batcher {
             metrics: parts.metrics,
             state: RefCell::default(),
             calls: Cell::new(0),
-            changed: Notify::new(),
+            changed: Rc::default(),
             reachable: Cell::new(false),
             pause: parts.pause,
         });
-        tokio::task::spawn_local(dispatch(Rc::clone(&batcher)));
+        tokio::task::spawn_local(dispatch(Rc::downgrade(&batcher), Rc::clone(&batcher.changed)));
         batcher
     }
 
@@ -250,8 +250,14 @@ impl Batcher {
     }
 }
 
-async fn dispatch(batcher: Rc<Batcher>) {
-    loop {
+impl Drop for Batcher {
+    fn drop(&mut self) {
+        self.changed.notify_one();
+    }
+}
+
+async fn dispatch(batcher: Weak<Batcher>, changed: Rc<Notify>) {
+    while let Some(batcher) = batcher.upgrade() {
         batcher.submitted.set(None);
         batcher.gather().await;
         while let Some((batch, acknowledge)) = batcher.take_batch() {
@@ -259,11 +265,16 @@ async fn dispatch(batcher: Rc<Batcher>) {
             tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch, acknowledge));
         }
         match batcher.expire_queue() {
-            None => batcher.changed.notified().await,
+            // It may be the last one that had it: its end wakes too.
+            None => {
+                drop(batcher);
+                changed.notified().await;
+            }
+            // What waits is held, whoever has gone.
             Some(deadline) => {
                 // Both only wake; nothing is lost by dropping either.
                 tokio::select! {
-                    () = batcher.changed.notified() => {}
+                    () = changed.notified() => {}
                     () = sleep_until(deadline) => {}
                 }
             }
