@@ -17,6 +17,7 @@ use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::reload::{Reloader, Reread};
 use crate::session::SessionSettings;
+use crate::session::walks::Pages;
 use crate::tenant::{Tenants, resolve};
 use crate::tls::{self, ListenerTls, UpstreamTls};
 use crate::upstream::knowledge::Knowledge;
@@ -85,6 +86,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     let target = target(config, managed.as_ref())?;
     let metrics = Metrics::new();
     let readiness = Arc::new(Readiness::new());
+    keep_figures(&metrics, &tenants);
     let (tenants, changed) = watch::channel(Arc::new(tenants));
     if config.tenants.is_empty() {
         // Its figures are there from the start, so that a rate over one is never absent.
@@ -177,6 +179,7 @@ impl Running {
         {
             self.knowledge.doubt_commands();
         }
+        keep_figures(&self.metrics, &tenants);
         self.tenants.send_replace(Arc::new(tenants));
         Ok(())
     }
@@ -210,6 +213,14 @@ impl Running {
             managed.stop().await;
         }
         tracing::info!("stopped");
+    }
+}
+
+/// Of tenants and namespaces that are gone none are kept.
+fn keep_figures(metrics: &Metrics, tenants: &Tenants) {
+    if tenants.are_told_apart() {
+        let all = || tenants.all().map(|tenant| &**tenant);
+        metrics.keep(all().map(|tenant| &*tenant.name), all().map(|tenant| &*tenant.namespace));
     }
 }
 
@@ -309,6 +320,7 @@ pub fn worker_parts(
         namespaces: Arc::new(Namespaces::new(Duration::from_millis(inventory.sold_out_cache_ms))),
         metrics: metrics.clone(),
         clients: Arc::default(),
+        pages: Pages::default(),
         reaper: Some((
             ReaperSettings {
                 reap_interval: Duration::from_millis(inventory.reap_interval_ms),

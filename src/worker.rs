@@ -1,14 +1,16 @@
 //! One worker: a thread with a runtime of its own, its sessions, its links, its batcher. Workers share only what must be
 //! shared: knowledge of the upstream, the protected SKUs, the count of pinned connections, figures.
 
+use crate::config::Acknowledge;
 use crate::error::UpstreamError;
-use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts, Namespaces};
+use crate::inventory::batcher::{Batcher, BatcherLimits, BatcherParts, MakePool, Namespaces};
 use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
 use crate::listener::{Accepted, AcceptedStream, ClientGuard};
 use crate::metrics::{Metrics, TlsHandshake};
 use crate::resp::ReplyQueue;
 use crate::session::clients::{Clients, Door};
 use crate::session::room::{MakeBatcher, Rooms};
+use crate::session::walks::Pages;
 use crate::session::{SessionContext, SessionSettings, linger, serve};
 use crate::tenant::Tenants;
 use crate::tls::{ListenerTls, NoHandshake, TlsStream};
@@ -35,6 +37,9 @@ const QUIET: Duration = Duration::from_millis(100);
 const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// How often a stopping sidecar looks.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// A connection for what waits for replicas is kept so long where nobody needs it: a changed configuration may wait no more.
+const POOL_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Hears after each round of the reaper whether the upstream answered.
 pub type OnRound = Arc<dyn Fn(Result<(), String>) + Send + Sync>;
@@ -74,6 +79,8 @@ pub struct WorkerParts {
     pub metrics: Metrics,
     /// All clients, of all workers.
     pub clients: Arc<Clients>,
+    /// Whose turn it is to ask for a page of all keys.
+    pub pages: Pages,
     /// Only one worker reaps.
     pub reaper: Option<(ReaperSettings, OnRound)>,
 }
@@ -214,7 +221,7 @@ pub fn session_context(parts: WorkerParts, first: Option<PoolConnection>) -> io:
     let scratch = new_scratch();
     let target = Rc::new(parts.target.clone());
     let manager = Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
-    let pool = manager.into_pool(parts.pool_size, parts.batcher.deadline);
+    let pool = manager.into_pool(parts.pool_size, parts.batcher.deadline, None);
     // Were it lost meanwhile the pool would make another.
     if let Some(first) = first {
         drop(pool.add(first));
@@ -240,6 +247,7 @@ pub fn session_context(parts: WorkerParts, first: Option<PoolConnection>) -> io:
         metrics: parts.metrics,
         scratch,
         closing: Cell::new(false),
+        pages: parts.pages,
         requests: Cell::new(0),
         wrong_told: Cell::new(None),
     })
@@ -251,19 +259,25 @@ fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBat
     let (fitting, limits, metrics) = (parts.fitting.clone(), parts.batcher.clone(), parts.metrics.clone());
     let (pool_size, deadline) = (parts.pool_size, parts.batcher.deadline);
     Box::new(move |user| {
-        let (pool, knowledge) = match user {
-            None => (pool.clone(), Arc::clone(&own)),
+        let (of, knowledge, fits, first) = match user {
+            None => (Target::clone(&target), Arc::clone(&own), fitting.clone(), Some(pool.clone())),
             Some((name, password)) => {
-                let target =
+                let of =
                     Target { username: Some(name.clone()), password: Some(password.clone()), ..Target::clone(&target) };
-                let knowledge = Arc::new(own.of_another_user());
-                let fitting = Fitting { home: None, ..fitting.clone() };
-                (Manager::new(&target, fitting, &knowledge, &metrics).into_pool(pool_size, deadline), knowledge)
+                (of, Arc::new(own.of_another_user()), Fitting { home: None, ..fitting.clone() }, None)
             }
         };
+        let (known, of_pool) = (Arc::clone(&knowledge), metrics.clone());
+        let make_pool: MakePool = Box::new(move |acknowledge| match &first {
+            Some(pool) if acknowledge == Acknowledge::Memory => pool.clone(),
+            _ => {
+                let idle_max = (acknowledge != Acknowledge::Memory).then_some(POOL_IDLE_MAX);
+                Manager::new(&of, fits.clone(), &known, &of_pool).into_pool(pool_size, deadline, idle_max)
+            }
+        });
         let target = Rc::clone(&target);
         Batcher::start(BatcherParts {
-            pool,
+            make_pool,
             knowledge,
             fitting: fitting.clone(),
             limits: limits.clone(),

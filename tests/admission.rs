@@ -264,6 +264,28 @@ fn what_replicas_must_have_is_uncertain_without_one_and_on_it_with_one() {
 }
 
 #[test]
+fn who_waits_for_replicas_that_are_not_there_keeps_nobody_waiting() {
+    let redis = Redis::start();
+    // One connection; what is waited for does not come for longer than a client here is patient.
+    let settings = ["inventory.operation_deadline_ms=60000", "upstream.pool_size=1"];
+    let tenants = Tenanted::start_with(&redis, &two("acknowledge = \"replicas:1\""), &settings, |_| {});
+    let mut waiting: Vec<Conn> = (0..3).map(|_| tenants.acme()).collect();
+    waiting.iter_mut().for_each(|conn| conn.send_args(&["INV.SETSTOCK", "tee", "5"]));
+    let waits = || redis.conn().call("CLIENT LIST").text().contains("cmd=wait");
+    until("it waits upstream", SOON, || waits().then_some(()));
+
+    let mut rival = tenants.rival();
+    assert_eq!(text(&mut rival, &["INV.SETSTOCK", "tee", "5"]), "+OK\r\n");
+    rival.call("INV.RESERVE tee 1 PX 1");
+    // Nobody asks: what is overdue gives its stock back by itself.
+    until("a reservation of another's has expired", SOON, || {
+        (figure(&tenants.sidecar, "inventory_sentinel_reservations_expired_total{namespace=\"rival\"}") > 0.0)
+            .then_some(())
+    });
+    assert!(waits());
+}
+
+#[test]
 fn what_the_disk_must_have_is_acknowledged_where_the_upstream_can_wait_for_it() {
     let redis = Redis::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
     let knows = redis.conn().call("COMMAND INFO WAITAOF").items().first().is_some_and(|info| !info.is_nil());

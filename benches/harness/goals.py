@@ -119,7 +119,8 @@ def pass_through(figures):
     def row(key, load, cpu_most, least, than_peer=None):
         cpu, ratio = figures.cpu(key, "sidecar", "proxy"), figures.ratio(key)
         goal, met = f"CPU ≤ {cpu_most:g} µs; ≥ {least:g} × direct", both(at_most(cpu_most, cpu), at_least(least, ratio))
-        measured = f"{micro(cpu)}; {times(ratio, figures.wavers(key))}"
+        floor = figures.cpu(key, "floor", "proxy")
+        measured = micro(cpu) + (f" (floor {micro(floor)})" if floor else "") + f"; {times(ratio, figures.wavers(key))}"
         if than_peer:
             peer = figures.ratio(key, to=than_peer)
             goal += f"; ≥ {than_peer}"

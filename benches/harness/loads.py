@@ -12,7 +12,7 @@ class Load:
     kind: str
     clients: int
     pipeline: int = 1
-    #: Compared with the sidecar: "direct" and "peers".
+    #: Compared with the sidecar: "direct", "peers" and "floor", which answers by itself.
     against: tuple = ("direct",)
     #: More arguments of the load generator.
     args: tuple = ()
@@ -44,7 +44,7 @@ def sold_out(key, title, clients, pipeline, sidecar):
 
 def through(kind, clients, pipeline=1, **more):
     title = f"{kind.upper()}, {clients:,} client{'s' if clients > 1 else ''}" + (f" × {pipeline}" if pipeline > 1 else "")
-    return Load(f"{kind}_{clients}x{pipeline}", title, kind, clients, pipeline, against=("direct", "peers"), **more)
+    return Load(f"{kind}_{clients}x{pipeline}", title, kind, clients, pipeline, against=("direct", "peers", "floor"), **more)
 
 
 INVENTORY = [

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from loads import INVENTORY, PASS_THROUGH, PLENTY, WORKERS, Load
-from machine import Failed, Process, Resp, host_cpu, sidecar
+from machine import Failed, Process, Resp, free_port, host_cpu, sidecar
 from peers import say
 
 #: The sidecars by name: their settings beyond the defaults.
@@ -54,6 +54,16 @@ class Bench:
             process.start()
             self.running[name] = process
         return self.running[name]
+
+    def floor(self):
+        """What answers by itself: no proxy's CPU for a request is below its."""
+        if "floor" not in self.running:
+            port = free_port()
+            argv = [self.generator, "answer", "--addr", f"127.0.0.1:{port}"]
+            process = Process("floor", argv, port, f"{self.out}/floor.log")
+            process.start()
+            self.running["floor"] = process
+        return self.running["floor"]
 
     def stop(self, name):
         process = self.running.pop(name, None)
@@ -133,6 +143,8 @@ class Bench:
             contenders["sidecar"] = (self.sidecar(load.sidecar), False)
             if "peers" in load.against:
                 contenders.update({peer.name: (peer, False) for peer in self.peers})
+            if "floor" in load.against:
+                contenders["floor"] = (self.floor(), False)
             results[load.key] = self.rounds_of(load, contenders)
             if load.sidecar != "sidecar":
                 self.stop(load.sidecar)

@@ -57,7 +57,8 @@ def page(results):
         "## All figures", "",
         "Direct is the same load without a proxy; for the inventory that is one EVALSHA a request of a plain script "
         "(benches/lua), which has no tokens, no expiry and no bounds. CPU is user and system, of each process, for each "
-        "request. Latency is that of a whole pipeline.", "",
+        "request. Latency is that of a whole pipeline. Floor is a server that reads and answers by itself: what the system calls "
+        "of one side cost on this machine, with no upstream beside; a proxy's CPU for a request cannot be less.", "",
         figures_table(results),
     ])
 

@@ -8,6 +8,7 @@
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its answer goes to standard output")]
 
+mod answer;
 mod client;
 mod cpu;
 mod options;
@@ -16,7 +17,7 @@ mod run;
 mod work;
 
 use clap::Parser as _;
-use options::Options;
+use options::{Kind, Options};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -25,7 +26,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let options = Options::parse();
-    match run::run(&options) {
+    let report = match options.kind {
+        Kind::Answer => answer::serve(options.addr, options.value_bytes).map_err(|error| error.to_string()),
+        _ => run::run(&options),
+    };
+    match report {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS

@@ -18,6 +18,8 @@ pub enum Kind {
     Rollback,
     /// No load: clients that did one GET and stay until standard input ends
     Hold,
+    /// No load: listens at the address and does nothing but answer
+    Answer,
 }
 
 #[derive(Debug, Parser)]

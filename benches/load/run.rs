@@ -24,6 +24,7 @@ pub fn run(options: &Options) -> Result<Value, String> {
     match options.kind {
         Kind::Get | Kind::Set => load.begin(vec![Work::keys(options)]),
         Kind::Hold => return load.hold(Work::keys(options)),
+        Kind::Answer => return Err("answers, and is no load".to_owned()),
         Kind::Reserve => {
             let script = if options.plain { Some(load_scripts(options.addr, options.kind)?.0) } else { None };
             let mut works = vec![Work::reserve(&options.sku, script.as_deref())];

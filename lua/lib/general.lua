@@ -17,7 +17,7 @@ end
 
 local NUMBER_MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
 local PAGE = 500                    -- members read or written by one command (Lua unpacks 8,000 at most)
-local STOP = {}                     -- an operation that could not decide within settle_max; it wrote nothing
+local STOP = {}                     -- an operation that this call cannot decide any more (settle_max); it wrote nothing
 
 -- Each ops/*.lua adds OPERATIONS[letter] = {
 --   arity   how many arguments follow the letter (for `many`: those before the count)

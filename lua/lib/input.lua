@@ -22,7 +22,7 @@
 --        then the operations: a letter (ops/*.lua) and its arguments
 -- Output 0: a later sending of this batch was here before this one, and this one must do nothing; else
 --        { now in unix ms, reservations expired by this call, { one result for each operation } }
---   Fewer results than operations: the call met settle_max; the rest was not executed and is to be sent again.
+--   Fewer results than operations: the call met settle_max; it did not execute the rest, which is to be sent again.
 --   A result is an integer, an array of values, or an array that begins with the error's word.
 -- Order  all that can fail is read before the first write (lib/flush.lua), so an error leaves all as it was.
 -- Locals are found faster than globals.

@@ -41,6 +41,9 @@ end, run = function(first)
   local id, sku, runs = ARGV[first], ARGV[first + 1], ARGV[first + 4]
   -- An id past its memory is an old sending that was held up on its way: its record may be forgotten already.
   if ARGV[first + 3] + remember_ms <= now then return { 'STALE' } end
+  -- Of a sending again whose operations are fewer: the rest of a lot may come behind what was behind the lot. The next sending
+  -- finds what this one makes.
+  if lots_made[id] then return STOP end
   local lot = lot_of(id)
   if lot then
     local result, place = {}, 0

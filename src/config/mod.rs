@@ -160,7 +160,7 @@ tables! {
         /// Shared, multiplexed connections a worker.
         links: usize = 2, in 1..=64;
         /// Pooled connections for inventory batches a worker.
-        pool_size: u32 = 2, in 1..=64;
+        pool_size: u32 = 4, in 1..=64;
         /// Connections pinned to one client each, at once, of all workers together.
         pinned_max: usize = 512, in 0..=100_000;
         /// For connecting and the handshake, in milliseconds.

@@ -24,6 +24,7 @@ use self::replies::Replies;
 use super::id::Mint;
 use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
+use crate::config::Acknowledge;
 use crate::error::Kind;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Status};
 use crate::resp::{Proto, Ticket};
@@ -31,7 +32,7 @@ use crate::upstream::knowledge::Knowledge;
 use crate::upstream::pool::{Fitting, Pool};
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -52,7 +53,7 @@ pub struct BatcherLimits {
     pub batch_ops_max: usize,
     /// Operations that wait, of all namespaces.
     pub queue_ops_max: usize,
-    /// Batches in flight: the pool's connections.
+    /// Batches in flight that wait for the same: a pool's connections.
     pub batches_max: usize,
     /// Within which an operation is answered.
     pub deadline: Duration,
@@ -60,7 +61,9 @@ pub struct BatcherLimits {
 
 /// One worker's batcher, for all namespaces of one upstream user.
 pub struct Batcher {
-    pool: Pool,
+    make_pool: MakePool,
+    /// One for each that is waited for, from when it is first needed.
+    pools: RefCell<Vec<(Acknowledge, Pool)>>,
     knowledge: Arc<Knowledge>,
     fitting: Fitting,
     limits: BatcherLimits,
@@ -73,7 +76,7 @@ pub struct Batcher {
     state: RefCell<State>,
     /// Sendings so far.
     calls: Cell<u64>,
-    changed: Notify,
+    changed: Rc<Notify>,
     /// The last thing heard of the upstream was an answer.
     reachable: Cell<bool>,
     pause: Pause,
@@ -81,8 +84,8 @@ pub struct Batcher {
 
 /// What a batcher is made of.
 pub struct BatcherParts {
-    /// Connections with the script loaded.
-    pub pool: Pool,
+    /// Makes a pool of connections with the script loaded, for batches that wait for this.
+    pub make_pool: MakePool,
     /// What they learn.
     pub knowledge: Arc<Knowledge>,
     /// The script.
@@ -95,15 +98,19 @@ pub struct BatcherParts {
     pub pause: Pause,
 }
 
+/// See [`BatcherParts`].
+pub type MakePool = Box<dyn Fn(Acknowledge) -> Pool>;
+
 /// The pause before the n-th attempt (from 0) to connect again, with jitter.
 pub type Pause = Box<dyn Fn(u32) -> Duration>;
 
 impl Batcher {
-    /// Makes the batcher and its task, which ends with the runtime.
+    /// Makes the batcher and its task, which ends when nobody else has it and nothing of it waits or is in flight.
     #[must_use]
     pub fn start(parts: BatcherParts) -> Rc<Self> {
         let batcher = Rc::new(Self {
-            pool: parts.pool,
+            pools: RefCell::default(),
+            make_pool: parts.make_pool,
             knowledge: parts.knowledge,
             fitting: parts.fitting,
             limits: parts.limits,
@@ -113,11 +120,11 @@ impl Batcher {
             metrics: parts.metrics,
             state: RefCell::default(),
             calls: Cell::new(0),
-            changed: Notify::new(),
+            changed: Rc::default(),
             reachable: Cell::new(false),
             pause: parts.pause,
         });
-        tokio::task::spawn_local(dispatch(Rc::clone(&batcher)));
+        tokio::task::spawn_local(dispatch(Rc::downgrade(&batcher), Rc::clone(&batcher.changed)));
         batcher
     }
 
@@ -125,7 +132,7 @@ impl Batcher {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let state = self.state.borrow();
-        state.queued == 0 && state.in_flight == 0
+        state.queued == 0 && state.in_flight() == 0
     }
 
     /// Why an operation was not sent.
@@ -145,9 +152,19 @@ impl Batcher {
         Refusal::new(Status::Unavailable, format!("the upstream cannot be reached{detail}; this was not sent"))
     }
 
+    fn pool(&self, acknowledge: Acknowledge) -> Pool {
+        let mut pools = self.pools.borrow_mut();
+        if let Some((_, pool)) = pools.iter().find(|(known, _)| *known == acknowledge) {
+            return pool.clone();
+        }
+        let pool = (self.make_pool)(acknowledge);
+        pools.push((acknowledge, pool.clone()));
+        pool
+    }
+
     /// No connection is there, and to wait for one is of no use.
-    fn lacks_password(&self) -> bool {
-        self.knowledge.lacks_password() && self.pool.state().connections == 0
+    fn lacks_password(&self, pool: &Pool) -> bool {
+        self.knowledge.lacks_password() && pool.state().connections == 0
     }
 
     /// Why an operation of the sidecar's own was refused, in words about the upstream.
@@ -233,20 +250,31 @@ impl Batcher {
     }
 }
 
-async fn dispatch(batcher: Rc<Batcher>) {
-    loop {
+impl Drop for Batcher {
+    fn drop(&mut self) {
+        self.changed.notify_one();
+    }
+}
+
+async fn dispatch(batcher: Weak<Batcher>, changed: Rc<Notify>) {
+    while let Some(batcher) = batcher.upgrade() {
         batcher.submitted.set(None);
         batcher.gather().await;
-        while let Some(batch) = batcher.take_batch() {
+        while let Some((batch, acknowledge)) = batcher.take_batch() {
             batcher.metrics.batch_operations.record(batch.len() as f64);
-            tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch));
+            tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch, acknowledge));
         }
         match batcher.expire_queue() {
-            None => batcher.changed.notified().await,
+            // It may be the last one that had it: its end wakes too.
+            None => {
+                drop(batcher);
+                changed.notified().await;
+            }
+            // What waits is held, whoever has gone.
             Some(deadline) => {
                 // Both only wake; nothing is lost by dropping either.
                 tokio::select! {
-                    () = batcher.changed.notified() => {}
+                    () = changed.notified() => {}
                     () = sleep_until(deadline) => {}
                 }
             }

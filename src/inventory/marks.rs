@@ -18,6 +18,12 @@ struct CellMarks {
     asked: Option<Instant>,
 }
 
+impl CellMarks {
+    fn unread() -> Self {
+        Self { version: -1, ..Self::default() }
+    }
+}
+
 /// The map of cells is so many: it is written when the list is read. (dashmap's own choice reads a dozen files.)
 const SHARDS: usize = 4;
 
@@ -49,7 +55,8 @@ impl Marks {
     /// A change that this sidecar made: in the copy before its client hears of it. Where others changed the set between,
     /// the copy is not usable until it is read anew.
     pub fn changed(&self, cell: u16, skus: &[Vec<u8>], mark: bool, before: i64, after: i64) {
-        let Some(mut marks) = self.cells.get_mut(&cell) else { return };
+        // Also where no list was read yet: the first one may have been asked for before.
+        let mut marks = self.cells.entry(cell).or_insert_with(CellMarks::unread);
         marks.changed = Some(Instant::now());
         if before == marks.version {
             for sku in skus {
@@ -67,7 +74,7 @@ impl Marks {
 
     /// The list as the upstream had it when it was asked at `asked`; empty where `version` is the one asked with.
     pub fn listed(&self, cell: u16, asked_with: i64, version: i64, skus: Vec<Vec<u8>>, asked: Instant) {
-        let mut marks = self.cells.entry(cell).or_insert_with(|| CellMarks { version: -1, ..CellMarks::default() });
+        let mut marks = self.cells.entry(cell).or_insert_with(CellMarks::unread);
         if marks.changed.is_some_and(|changed| changed >= asked) {
             return; // it may be older than a change that is in the copy already; the next list tells
         }
@@ -101,6 +108,10 @@ mod tests {
         assert_eq!((marks.get(0, b"a"), marks.version(0)), (None, -1));
         marks.listed(0, -1, 6, vec![a()], Instant::now());
         assert_eq!(marks.get(0, b"a"), Some(true));
+        // The first list was on its way while the first change was made.
+        marks.changed(1, &[a()], true, 0, 1);
+        marks.listed(1, -1, 0, vec![], now);
+        assert_eq!((marks.get(1, b"a"), marks.version(1)), (None, -1));
         // The upstream lost its data and begins anew.
         marks.listed(0, 6, 0, vec![], Instant::now());
         assert_eq!((marks.get(0, b"a"), marks.version(0)), (Some(false), 0));

@@ -7,9 +7,12 @@ use super::operation::{Expect, ScriptArgs, ScriptOperation};
 use super::reply::Outcome;
 use crate::metrics::{Operation, Status};
 use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use std::collections::HashSet;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// How often, and how much at a time.
 #[derive(Debug, Clone)]
@@ -31,23 +34,66 @@ pub async fn reap(
     settings: ReaperSettings,
     on_round: impl Fn(Result<(), String>),
 ) {
+    let mut rounds = Rounds::default();
     loop {
         let (mut again, mut answered, mut trouble) = (false, false, None);
-        let mut rounds: FuturesUnordered<_> =
-            inventories().into_iter().map(|inventory| reap_once(inventory, &settings)).collect();
-        while let Some(round) = rounds.next().await {
-            match round {
-                Ok(more) => (again, answered) = (again | more, true),
-                Err(reason) => trouble = trouble.or(reason),
-            }
-        }
+        rounds.begin(inventories(), |inventory| reap_once(inventory, &settings));
+        let late = sleep(jittered(settings.reap_interval));
+        tokio::pin!(late);
+        let note = |round| match round {
+            Ok(more) => (again, answered) = (again | more, true),
+            Err(reason) => trouble = trouble.take().or(reason),
+        };
+        let all_are_there = rounds.end(note, late.as_mut()).await;
         match trouble {
             Some(reason) if !answered => on_round(Err(reason)),
             None if !answered => {}
             _ => on_round(Ok(())),
         }
-        if !again {
-            sleep(jittered(settings.reap_interval)).await;
+        if all_are_there && !again {
+            late.await;
+        }
+    }
+}
+
+/// What is done for each namespace at the same time. One that takes long, because what it waits for does not come, must not
+/// keep the others waiting: it goes on beside their next rounds.
+struct Rounds<'s, T> {
+    under_way: FuturesUnordered<LocalBoxFuture<'s, (String, T)>>,
+    busy: HashSet<String>,
+}
+
+impl<T> Default for Rounds<'_, T> {
+    fn default() -> Self {
+        Self { under_way: FuturesUnordered::new(), busy: HashSet::new() }
+    }
+}
+
+impl<'s, T> Rounds<'s, T> {
+    fn begin<F: Future<Output = T> + 's>(&mut self, inventories: Vec<Inventory>, round: impl Fn(Inventory) -> F) {
+        for inventory in inventories {
+            let namespace = inventory.settings.namespace.clone();
+            if self.busy.insert(namespace.clone()) {
+                let round = round(inventory);
+                self.under_way.push(Box::pin(async move { (namespace, round.await) }));
+            }
+        }
+    }
+
+    /// Until all are done, which is true then, or `late` is ready.
+    async fn end(&mut self, mut note: impl FnMut(T), mut late: Pin<&mut Sleep>) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                round = self.under_way.next() => match round {
+                    Some((namespace, found)) => {
+                        self.busy.remove(&namespace);
+                        note(found);
+                    }
+                    None => return true,
+                },
+                () = &mut late => return false,
+            }
         }
     }
 }
@@ -78,11 +124,14 @@ async fn reap_once(inventory: Inventory, settings: &ReaperSettings) -> Result<bo
 
 /// Runs until it is dropped.
 pub async fn refresh_marks(inventories: impl Fn() -> Vec<Inventory>, settings: ReaperSettings) {
+    let mut rounds = Rounds::default();
     loop {
-        let rounds: FuturesUnordered<_> =
-            inventories().into_iter().map(|inventory| refresh_once(inventory, &settings)).collect();
-        rounds.collect::<()>().await;
-        sleep(jittered(settings.protected_refresh)).await;
+        rounds.begin(inventories(), |inventory| refresh_once(inventory, &settings));
+        let late = sleep(jittered(settings.protected_refresh));
+        tokio::pin!(late);
+        if rounds.end(drop, late.as_mut()).await {
+            late.await;
+        }
     }
 }
 

@@ -153,6 +153,12 @@ impl Metrics {
         TenantMetrics::new(&self.registry, name)
     }
 
+    /// Who is there now: series of other tenants and namespaces go when nobody records them any more.
+    pub fn keep<'n>(&self, tenants: impl Iterator<Item = &'n str>, namespaces: impl Iterator<Item = &'n str>) {
+        let tenants = tenants.map(|name| (registry::TENANT, Box::from(name)));
+        self.registry.keep(tenants.chain(namespaces.map(|name| (registry::NAMESPACE, Box::from(name)))).collect());
+    }
+
     /// Counts an error.
     pub fn error(&self, origin: ErrorOrigin, kind: ErrorKind) {
         self.errors[origin][kind].increment(1);

@@ -8,10 +8,8 @@ use std::time::Duration;
 use super::By;
 use super::labels::{Label, Operation, Status};
 use super::list::{self, Metric};
-use super::registry::Registry;
+use super::registry::{NAMESPACE, Registry};
 use super::{Counter, Histogram};
-
-const NAMESPACE: &str = "namespace";
 
 /// The handles of one namespace. Cloning is cheap and yields the same figures.
 #[derive(Clone)]

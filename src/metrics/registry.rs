@@ -5,7 +5,7 @@
 
 use super::list::{Kind, METRICS, Metric};
 use ::metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,7 +88,37 @@ struct Series {
     metric: &'static Metric,
     /// As they are written, without the braces.
     labels: String,
+    /// Whose it is, where it goes with them: a label's name and value.
+    owner: Option<(&'static str, Box<str>)>,
     figure: Figure,
+}
+
+impl Figure {
+    /// Does anybody still record it?
+    fn has_handles(&self) -> bool {
+        match self {
+            Self::Counter(lines) => lines.iter().any(is_held),
+            Self::Gauge(now) => is_held(now),
+            Self::Histogram(spread) => is_held(spread),
+        }
+    }
+}
+
+fn is_held<T>(figure: &Arc<T>) -> bool {
+    Arc::strong_count(figure) > 1
+}
+
+/// Makes one of those that nobody counts on any more.
+fn fold(lines: &mut Vec<Arc<Line>>) {
+    let (held, given_up): (Vec<_>, Vec<_>) = lines.drain(..).partition(is_held);
+    let mut given_up = given_up.into_iter();
+    if let Some(sum) = given_up.next() {
+        for line in given_up {
+            sum.0.fetch_add(line.0.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        lines.push(sum);
+    }
+    lines.extend(held);
 }
 
 #[derive(Default)]
@@ -96,11 +126,33 @@ struct All {
     series: Vec<Series>,
     /// Where one is, by its metric's name and its labels.
     places: HashMap<(&'static str, String), usize>,
+    /// Whose series stay though nobody records them now, where that is known.
+    owners: Option<HashSet<(&'static str, Box<str>)>>,
+}
+
+impl All {
+    /// What was of others, and nobody records any more, goes.
+    fn forget(&mut self) {
+        let Some(owners) = &self.owners else { return };
+        let before = self.series.len();
+        self.series.retain(|series| {
+            series.owner.as_ref().is_none_or(|owner| owners.contains(owner)) || series.figure.has_handles()
+        });
+        if self.series.len() != before {
+            let named = self.series.iter().enumerate();
+            self.places = named.map(|(place, series)| ((series.metric.name, series.labels.clone()), place)).collect();
+        }
+    }
 }
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Registry(Mutex<All>);
+
+/// The labels by which series have an owner, each the first of its series.
+pub(super) const TENANT: &str = "tenant";
+pub(super) const NAMESPACE: &str = "namespace";
+const OWNERS: [&str; 2] = [TENANT, NAMESPACE];
 
 /// A label's name and value.
 pub(super) type LabelPair<'a> = (&'static str, &'a str);
@@ -123,6 +175,7 @@ impl Registry {
         let make = || Figure::Counter(Vec::new());
         self.find(metric, labels, make, |figure| {
             if let Figure::Counter(counters) = figure {
+                fold(counters);
                 counters.push(Arc::clone(&another));
             }
         });
@@ -163,19 +216,29 @@ impl Registry {
         make: impl FnOnce() -> Figure,
         take: impl FnOnce(&mut Figure) -> T,
     ) -> T {
+        let owner = labels.first().filter(|(name, _)| OWNERS.contains(name));
+        let owner = owner.map(|(name, value)| (*name, Box::from(*value)));
         let labels = written(labels);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = all.series.len();
         let place = *all.places.entry((metric.name, labels.clone())).or_insert(next);
         if place == next {
-            all.series.push(Series { metric, labels, figure: make() });
+            all.series.push(Series { metric, labels, owner, figure: make() });
         }
         take(&mut all.series[place].figure)
     }
 
+    /// From here on series of other owners than these are gone when nobody records them any more.
+    pub(super) fn keep(&self, owners: HashSet<(&'static str, Box<str>)>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.owners = Some(owners);
+        all.forget();
+    }
+
     /// All figures, the metrics in the order of the list.
     pub(super) fn render(&self) -> String {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.forget();
         let all = &all.series;
         let mut out = String::with_capacity(all.len() * 128);
         for metric in METRICS {
@@ -253,6 +316,32 @@ mod tests {
         });
         registry.counter(&list::REQUESTS_TOTAL, &labels).increment(1);
         assert!(registry.render().ends_with("requests_total{route=\"link\"} 6004\n\n"), "{}", registry.render());
+    }
+
+    #[test]
+    fn what_was_of_a_tenant_that_is_gone_goes_when_nobody_records_it_any_more() {
+        let registry = Registry::default();
+        let of = |tenant: &'static str| registry.another_counter(&list::TENANT_REQUESTS_TOTAL, &[(TENANT, tenant)]);
+        let (acme, zed) = (of("acme"), of("zed"));
+        acme.increment(1);
+        drop((acme, of("gone")));
+        let shown = |tenant: &str| {
+            let line = format!("{{tenant=\"{tenant}\"}} ");
+            registry.render().lines().find_map(|shown| shown.split_once(&line).map(|(_, count)| count.to_owned()))
+        };
+        // Who they are is not known yet.
+        assert!(shown("gone").is_some());
+        registry.keep(HashSet::from([(TENANT, Box::from("acme"))]));
+        assert_eq!((shown("gone"), shown("zed"), shown("acme")), (None, Some("0".into()), Some("1".into())));
+        zed.increment(3);
+        assert_eq!(shown("zed"), Some("3".into()));
+        drop(zed);
+        assert_eq!(shown("zed"), None);
+        // What was counted stays, and not what it was counted on.
+        (0..100).for_each(|_| of("acme").increment(1));
+        assert_eq!(shown("acme"), Some("101".into()));
+        let all = registry.0.lock().unwrap();
+        assert!(matches!(&all.series[0].figure, Figure::Counter(lines) if lines.len() <= 3));
     }
 
     #[test]

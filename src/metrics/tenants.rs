@@ -6,10 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::labels::{Label, Refused, Route};
 use super::list;
-use super::registry::Registry;
+use super::registry::{Registry, TENANT};
 use super::{By, Counter, Gauge};
-
-const TENANT: &str = "tenant";
 
 /// One tenant's handles, for one thread: figures of all threads are one.
 pub struct TenantMetrics {

@@ -257,17 +257,18 @@ impl ReplyQueue {
         self.batch.set((id, count + 1));
     }
 
-    /// The last group of the call `call` that an operation of this client is in, 0 where it is in none: its next ones may
-    /// join that one or a later one, so that they take effect in its order.
+    /// The last group of the sending `call` that an operation of this client is in, 0 where it is in none: its next ones may
+    /// join that one or a later one, so that they take effect in its order. Cells are not told apart: an operation on
+    /// another one between two on this one must not let the second go ahead of the first.
     #[must_use]
     pub fn last_group(&self, call: u64) -> u32 {
         let (last_call, group) = self.group.get();
         if last_call == call { group } else { 0 }
     }
 
-    /// An operation of this client is in this group of the call.
+    /// An operation of this client is in this group of the sending.
     pub fn join_group(&self, call: u64, group: u32) {
-        self.group.set((call, group));
+        self.group.set((call, group.max(self.last_group(call))));
     }
 
     /// An operation of this client left its batch.

@@ -5,6 +5,7 @@ use super::clients::{ClientEntry, Clients};
 use super::last_command::LastCommand;
 use super::own_keys::Task;
 use super::room::{Room, Rooms};
+use super::walks::Pages;
 use crate::command::{Args, CommandTable, Route as Way, route};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
@@ -87,6 +88,8 @@ pub struct SessionContext {
     pub closing: Cell<bool>,
     /// When a wrong password was last told of, and how many were not since.
     pub wrong_told: Cell<Option<(Instant, u64)>>,
+    /// Whose turn it is to ask for a page of all keys.
+    pub pages: Pages,
     /// Counts requests, for the worker to see whether clients are still at work.
     pub requests: Cell<u64>,
 }

@@ -31,6 +31,7 @@ enum Redirected {
 impl Core {
     /// Sends one whole request its way.
     pub(super) fn dispatch(&mut self, cx: &mut Context<'_>, frame: &[u8], ranges: &[ArgRange]) -> Step {
+        self.request_begins();
         let args = Args::new(frame, ranges);
         if args.get(0).is_some_and(is_security_violation) {
             // As Redis: the body of a misled HTTP request must not be executed as commands.
@@ -83,9 +84,6 @@ impl Core {
     #[inline]
     fn dispatch_on(&mut self, cx: &mut Context<'_>, frame: &[u8], args: &Args<'_>, redirected: &Redirected) -> Step {
         let goes_by_link = self.note_command(args);
-        if self.client.replies == ReplyMode::SkipNext {
-            self.client.replies = ReplyMode::Skip;
-        }
         let step = match &self.pin {
             _ if matches!(redirected, Redirected::Refused) => self.refuse_redirect(),
             Some(_) => self.dispatch_pinned(frame, args),
@@ -101,6 +99,13 @@ impl Core {
             self.request_is_over();
         }
         step
+    }
+
+    /// Whatever becomes of it: it is the one that CLIENT REPLY SKIP was for.
+    pub(super) fn request_begins(&mut self) {
+        if self.client.replies == ReplyMode::SkipNext {
+            self.client.replies = ReplyMode::Skip;
+        }
     }
 
     /// The reply to a request is on its way or here: CLIENT REPLY SKIP was for it alone.

@@ -136,6 +136,8 @@ impl Core {
                 let pattern = Args::new(&frame, &ranges).get(1).unwrap_or_default().to_vec();
                 Gate::Shut(self.ask_for_keys(pattern))
             }
+            // It takes the upstream as long, and inside MULTI as many of them as were queued.
+            Verdict::Rewritten { frame, back, .. } if args.is(0, "SCAN") => Gate::Shut(self.ask_for_page(frame, back)),
             Verdict::Rewritten { frame, ranges, back } if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
                 let args = Args::new(&frame, &ranges);
                 Gate::Shut(self.ask_as_sidecar(&args, route, &frame, Some(back)))

@@ -25,6 +25,7 @@ mod streaming;
 mod transaction;
 mod turns;
 mod wait;
+pub mod walks;
 
 use self::clients::ClientEntry;
 use self::core::{Core, Phase, Stage};

@@ -1,11 +1,15 @@
-//! What an isolated tenant asks of all its keys: KEYS, DBSIZE, RANDOMKEY, FLUSHDB, answered from a SCAN of its own, a page at a time.
+//! What an isolated tenant asks of all its keys: KEYS, DBSIZE, RANDOMKEY, FLUSHDB, answered from a SCAN of its own, a page at a
+//! time; and its SCAN, in the same turns ([`super::walks`]).
 
 use super::core::{Core, On, Step, Wait, Waiting};
 use super::rewritten::{request, rewrite};
+use super::walks::Walker;
 use crate::command::{self, Args};
-use crate::metrics::Route;
+use crate::metrics::{ErrorKind, Refused, Route};
 use crate::resp::{Proto, ReplyQueue, decode_reply, write};
+use crate::tenant::Walk;
 use crate::tenant::isolation::{Back, KeySpace, Own};
+use crate::upstream::link::state::Watch;
 use crate::upstream::links::SharedLink;
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp3::types::BytesFrame;
@@ -18,6 +22,9 @@ use std::task::Poll;
 const PAGE: &[u8] = b"1000";
 const IN_MULTI: &[u8] = b"-NOPERM what speaks of all keys or channels is not served inside MULTI for this tenant; EXEC will abort this transaction\r\n";
 
+const TOO_MANY_WALKS: &[u8] =
+    b"-OVERLOADED too many of this tenant's clients ask for all keys at once (KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB); this was not sent\r\n";
+
 /// Makes the answer to one request of several questions upstream.
 pub(super) type Task = Pin<Box<dyn Future<Output = BytesMut>>>;
 
@@ -26,17 +33,15 @@ type Page = Result<(Vec<u8>, Vec<Bytes>), BytesMut>;
 
 impl Core {
     pub(super) fn ask_about_keys(&mut self, own: Own) -> Step {
-        let proto = match self.may_ask() {
-            Ok(proto) => proto,
+        let (proto, walker) = match self.walker() {
+            Ok(walker) => walker,
             Err(step) => return step,
         };
-        // Its own user need not have the right to SCAN, which its scripts must not have.
-        let link = self.context.links.shared(&self.context.links.first_greeting(Proto::Resp2));
         let space = self.room.tenant.space.clone();
         let task: Task = match own {
-            Own::DbSize => Box::pin(count(link, space)),
-            Own::RandomKey => Box::pin(random(link, space, proto)),
-            Own::FlushDb => Box::pin(flush(link, space)),
+            Own::DbSize => Box::pin(count(walker, space)),
+            Own::RandomKey => Box::pin(random(walker, space, proto)),
+            Own::FlushDb => Box::pin(flush(walker, space)),
             Own::Session => return Step::Done,
         };
         self.wait_for_task(task)
@@ -44,12 +49,40 @@ impl Core {
 
     /// KEYS, with this pattern upstream.
     pub(super) fn ask_for_keys(&mut self, pattern: Vec<u8>) -> Step {
-        if let Err(step) = self.may_ask() {
-            return step;
-        }
-        let link = self.context.links.shared(&self.context.links.first_greeting(Proto::Resp2));
+        let (_, walker) = match self.walker() {
+            Ok(walker) => walker,
+            Err(step) => return step,
+        };
         let space = self.room.tenant.space.clone();
-        self.wait_for_task(Box::pin(keys(link, space, pattern)))
+        self.wait_for_task(Box::pin(keys(walker, space, pattern)))
+    }
+
+    /// SCAN, in the upstream's words: one page.
+    pub(super) fn ask_for_page(&mut self, frame: BytesMut, back: Back) -> Step {
+        let (proto, walker) = match self.walker() {
+            Ok(walker) => walker,
+            Err(step) => return step,
+        };
+        let space = self.room.tenant.space.clone();
+        self.wait_for_task(Box::pin(async move { back.apply(&walker.ask(&frame).await, &space, proto) }))
+    }
+
+    /// What asks for pages, as the sidecar's own user: the tenant's need not have the right to SCAN, which its scripts must not
+    /// have.
+    fn walker(&mut self) -> Result<(Proto, Walker), Step> {
+        let proto = self.may_ask()?;
+        let live = &self.room.tenant.live;
+        let Some(counted) = Walk::new(live) else {
+            return Err(self.refuse_walk());
+        };
+        let link = self.context.links.shared(&self.context.links.first_greeting(Proto::Resp2));
+        let (live, pages) = (std::sync::Arc::clone(live), self.context.pages.clone());
+        Ok((proto, Walker { link, live, pages, _counted: counted }))
+    }
+
+    fn refuse_walk(&mut self) -> Step {
+        self.room.own.metrics.refused(Refused::Overloaded).increment(1);
+        self.refuse(ErrorKind::Overloaded, TOO_MANY_WALKS)
     }
 
     /// A request that the sidecar asks as its own user, and gives back in the tenant's names.
@@ -98,13 +131,14 @@ impl Core {
     }
 }
 
-async fn ask(link: &SharedLink, words: &[&[u8]]) -> BytesMut {
-    ask_frame(link, &request(words)).await
+async fn ask_frame(link: &SharedLink, frame: &[u8]) -> BytesMut {
+    ask_watched(link, frame, None).await
 }
 
-async fn ask_frame(link: &SharedLink, frame: &[u8]) -> BytesMut {
+/// The reply; `watch` sees it also where nobody waits for it any more.
+pub(super) async fn ask_watched(link: &SharedLink, frame: &[u8], watch: Option<Box<Watch>>) -> BytesMut {
     let replies = ReplyQueue::new(usize::MAX);
-    link.send(frame, replies.ticket(), None);
+    link.send(frame, replies.ticket(), watch);
     poll_fn(|cx| {
         replies.register(cx.waker());
         if replies.waiting() > 0 { Poll::Pending } else { Poll::Ready(()) }
@@ -113,13 +147,13 @@ async fn ask_frame(link: &SharedLink, frame: &[u8]) -> BytesMut {
     BytesMut::from(&replies.take_ready()[..])
 }
 
-async fn page(link: &SharedLink, space: &KeySpace, cursor: &[u8]) -> Page {
-    page_of(link, space, cursor, &[space.prefix(), b"*"].concat()).await
+async fn page(walker: &Walker, space: &KeySpace, cursor: &[u8]) -> Page {
+    page_of(walker, space, cursor, &[space.prefix(), b"*"].concat()).await
 }
 
 /// `pattern` is one of the upstream's names.
-async fn page_of(link: &SharedLink, space: &KeySpace, cursor: &[u8], pattern: &[u8]) -> Page {
-    let reply = ask(link, &[b"SCAN", cursor, b"MATCH", pattern, b"COUNT", PAGE]).await;
+async fn page_of(walker: &Walker, space: &KeySpace, cursor: &[u8], pattern: &[u8]) -> Page {
+    let reply = walker.ask(&request(&[b"SCAN", cursor, b"MATCH", pattern, b"COUNT", PAGE])).await;
     let reply = reply.freeze();
     let Ok(BytesFrame::Array { data, .. }) = decode_reply(&reply) else { return Err(BytesMut::from(&reply[..])) };
     let (Some(BytesFrame::BlobString { data: cursor, .. }), Some(BytesFrame::Array { data: keys, .. })) =
@@ -134,10 +168,11 @@ async fn page_of(link: &SharedLink, space: &KeySpace, cursor: &[u8], pattern: &[
     Ok((cursor.to_vec(), keys.collect()))
 }
 
-async fn count(link: SharedLink, space: KeySpace) -> BytesMut {
+async fn count(walker: Walker, space: KeySpace) -> BytesMut {
+    let _turn = walker.begin().await;
     let (mut cursor, mut keys) = (b"0".to_vec(), 0);
     loop {
-        match page(&link, &space, &cursor).await {
+        match page(&walker, &space, &cursor).await {
             Ok((next, found)) => (cursor, keys) = (next, keys + found.len() as i64),
             Err(refusal) => return refusal,
         }
@@ -151,10 +186,11 @@ async fn count(link: SharedLink, space: KeySpace) -> BytesMut {
 }
 
 /// SCAN may tell a key twice, and KEYS does not.
-async fn keys(link: SharedLink, space: KeySpace, pattern: Vec<u8>) -> BytesMut {
+async fn keys(walker: Walker, space: KeySpace, pattern: Vec<u8>) -> BytesMut {
+    let _turn = walker.begin().await;
     let (mut cursor, mut seen) = (b"0".to_vec(), HashSet::new());
     loop {
-        match page_of(&link, &space, &cursor, &pattern).await {
+        match page_of(&walker, &space, &cursor, &pattern).await {
             Ok((next, found)) => {
                 cursor = next;
                 seen.extend(found);
@@ -172,10 +208,11 @@ async fn keys(link: SharedLink, space: KeySpace, pattern: Vec<u8>) -> BytesMut {
 }
 
 /// Each page's keys stand the same chance, so that no second look is needed.
-async fn random(link: SharedLink, space: KeySpace, proto: Proto) -> BytesMut {
+async fn random(walker: Walker, space: KeySpace, proto: Proto) -> BytesMut {
+    let _turn = walker.begin().await;
     let (mut cursor, mut seen, mut chosen) = (b"0".to_vec(), 0_usize, None);
     loop {
-        match page(&link, &space, &cursor).await {
+        match page(&walker, &space, &cursor).await {
             Ok((next, found)) => {
                 cursor = next;
                 for key in found {
@@ -200,16 +237,17 @@ async fn random(link: SharedLink, space: KeySpace, proto: Proto) -> BytesMut {
 }
 
 /// Keys that others of the tenant make meanwhile may stay, as they may come right after a FLUSHDB.
-async fn flush(link: SharedLink, space: KeySpace) -> BytesMut {
+async fn flush(walker: Walker, space: KeySpace) -> BytesMut {
+    let _turn = walker.begin().await;
     let mut cursor = b"0".to_vec();
     loop {
-        match page(&link, &space, &cursor).await {
+        match page(&walker, &space, &cursor).await {
             Ok((next, found)) => {
                 cursor = next;
                 let mut words: Vec<&[u8]> = vec![b"UNLINK"];
                 words.extend(found.iter().map(|key| &key[..]));
                 if words.len() > 1 {
-                    let reply = ask(&link, &words).await;
+                    let reply = walker.ask(&request(&words)).await;
                     if reply.starts_with(b"-") {
                         return reply;
                     }

@@ -9,8 +9,8 @@ use crate::tenant::{Tenant, Tenants, UpstreamUser};
 use crate::upstream::link::state::OnError;
 use crate::upstream::stream::{Credentials, Identity};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::collections::{HashMap, HashSet};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 /// Tenants of a worker that have links of their own; more of them share these.
@@ -68,6 +68,8 @@ pub struct Rooms {
     queue_ops_max: usize,
     make: MakeBatcher,
     batchers: RefCell<Vec<(Option<UpstreamUser>, Rc<Batcher>)>>,
+    /// Those of upstream users that no tenant has any more: each ends when what it has under way is answered.
+    retired: RefCell<Vec<Weak<Batcher>>>,
     rooms: RefCell<HashMap<Arc<str>, Rc<Room>>>,
     nobody: Rc<Room>,
     metrics: Metrics,
@@ -97,6 +99,7 @@ impl Rooms {
             queue_ops_max,
             make,
             batchers: RefCell::new(vec![(None, batcher)]),
+            retired: RefCell::default(),
             rooms: RefCell::default(),
             nobody,
             metrics: metrics.clone(),
@@ -109,6 +112,7 @@ impl Rooms {
     #[must_use]
     pub fn are_idle(&self) -> bool {
         self.batchers.borrow().iter().all(|(_, batcher)| batcher.is_idle())
+            && self.retired.borrow().iter().filter_map(Weak::upgrade).all(|batcher| batcher.is_idle())
     }
 
     /// The tenants as they are now.
@@ -126,8 +130,23 @@ impl Rooms {
     /// The configuration has changed: clients are sorted in anew.
     pub fn change(&self, tenants: Arc<Tenants>) {
         self.rooms.borrow_mut().retain(|name, _| tenants.get(name).is_some());
+        // Also of those whom nobody visits now: what a room of before holds of its upstream user is let go.
+        let names: Vec<Arc<str>> = self.rooms.borrow().keys().cloned().collect();
+        names.iter().filter_map(|name| tenants.get(name)).for_each(|tenant| drop(self.of(tenant)));
+        self.retire_batchers(&tenants);
         *self.tenants.borrow_mut() = tenants;
         self.generation.set(self.generation.get() + 1);
+    }
+
+    fn retire_batchers(&self, tenants: &Tenants) {
+        let user = |user: &'_ UpstreamUser| (user.0.clone(), user.1.expose().to_owned());
+        let used: HashSet<_> = tenants.all().filter_map(|tenant| tenant.inventory_user()).map(user).collect();
+        let mut batchers = self.batchers.borrow_mut();
+        let gone =
+            batchers.extract_if(.., |(known, _)| known.as_ref().is_some_and(|known| !used.contains(&user(known))));
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|batcher| batcher.strong_count() > 0);
+        retired.extend(gone.map(|(_, batcher)| Rc::downgrade(&batcher)));
     }
 
     /// Which links it uses: its own, where tenants are not too many.
@@ -179,7 +198,7 @@ impl Rooms {
     #[must_use]
     pub fn inventories(&self) -> Vec<Inventory> {
         let tenants = self.tenants();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         tenants
             .all()
             .filter(|tenant| seen.insert(tenant.namespace.clone()))

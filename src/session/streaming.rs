@@ -49,6 +49,7 @@ impl Core {
     /// A request too large to be kept began; `ranges` are its first arguments, the name among them where it is not itself
     /// too large.
     pub(super) fn begin_stream(&mut self, cx: &mut Context<'_>, bytes: &[u8], ranges: &[ArgRange]) -> Step {
+        self.request_begins();
         let args = Args::new(bytes, ranges);
         let route = self.pinned_route(&args);
         let refusal = match route {

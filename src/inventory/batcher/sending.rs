@@ -10,7 +10,7 @@ use crate::inventory::operation::{Name, Work};
 use crate::inventory::reply::{Insufficient, Outcome, Refusal};
 use crate::metrics::{ErrorKind, ErrorOrigin, Status};
 use crate::resp::write::RequestWriter;
-use crate::upstream::pool::{Manager, PoolConnection};
+use crate::upstream::pool::{Manager, Pool, PoolConnection};
 use bb8_redis::bb8::{PooledConnection, RunError};
 use bb8_redis::redis::Value;
 use bytes::BytesMut;
@@ -77,19 +77,20 @@ impl Batcher {
 }
 
 /// Sends the batch until each of its operations is answered.
-pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>) {
-    let _place = InFlight(Rc::clone(&batcher));
+pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>, acknowledge: Acknowledge) {
+    let _place = InFlight(Rc::clone(&batcher), acknowledge);
+    let pool = batcher.pool(acknowledge);
     let mut sending = Sending { batch: token(), attempt: 0, refused: 0, unconnected: 0, lost: 0 };
     while !jobs.is_empty() {
         jobs = expire_jobs(&batcher, jobs);
         let Some(earliest) = jobs.iter().map(|job| job.deadline).min() else { break };
-        let Some(mut connection) = check_out(&batcher, earliest, &mut sending).await else {
-            if batcher.lacks_password() {
+        let Some(mut connection) = check_out(&batcher, &pool, earliest, &mut sending).await else {
+            if batcher.lacks_password(&pool) {
                 return jobs.into_iter().for_each(|job| refuse_unsent(&batcher, job));
             }
             continue;
         };
-        jobs = attempt(&batcher, &mut connection, jobs, &mut sending, earliest).await;
+        jobs = attempt(&batcher, &mut connection, jobs, &mut sending, acknowledge, earliest).await;
         if !jobs.is_empty() {
             batcher.metrics.retries.increment(jobs.len() as u64);
         }
@@ -97,11 +98,11 @@ pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>) {
 }
 
 /// A batch's place among those in flight; given back also where the batch's task ends by a panic.
-struct InFlight(Rc<Batcher>);
+struct InFlight(Rc<Batcher>, Acknowledge);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.state.borrow_mut().in_flight -= 1;
+        self.0.state.borrow_mut().ended(self.1);
         self.0.changed.notify_one();
     }
 }
@@ -132,7 +133,8 @@ fn uncertain() -> Refusal {
 
 /// A connection, or None where there is none yet: time is over or a pause was made.
 async fn check_out<'p>(
-    batcher: &'p Batcher,
+    batcher: &Batcher,
+    pool: &'p Pool,
     earliest: Instant,
     sending: &mut Sending,
 ) -> Option<PooledConnection<'p, Manager>> {
@@ -140,7 +142,7 @@ async fn check_out<'p>(
     // Dropping `get` gives its place up; a connection that it took is put back.
     tokio::select! {
         biased;
-        got = batcher.pool.get() => match got {
+        got = pool.get() => match got {
             Ok(connection) => {
                 batcher.metrics.pool_wait.record(asked.elapsed().as_secs_f64());
                 sending.unconnected = 0;
@@ -195,6 +197,7 @@ async fn attempt(
     connection: &mut PoolConnection,
     mut jobs: Vec<Job>,
     sending: &mut Sending,
+    acknowledge: Acknowledge,
     earliest: Instant,
 ) -> Vec<Job> {
     if connection.is_closed() {
@@ -228,7 +231,6 @@ async fn attempt(
     sending.attempt += 1;
     let mut requests = batcher.requests(&jobs, &calls, sending, connection.sha());
     let sent = Instant::now();
-    let acknowledge = jobs.first().map_or(Acknowledge::Memory, |job| job.space.bounds.get().acknowledge);
     let waits = calls
         .first()
         .map_or(0, |call| write_wait(acknowledge, &mut requests, &call.space.claim.meta_key, patience - sent));
@@ -354,8 +356,10 @@ fn answer_call(
     let mut refused: Option<(Name, Insufficient)> = None;
     for (index, members) in call.members().enumerate() {
         let Some(result) = results.get(index) else {
+            // This sending did not come to them. What an earlier one did is not known where that got no answer.
             for member in members {
-                again.extend(slots[member].take().map(|job| (member, not_executed(job))));
+                let job = slots[member].take().map(|job| if job.unknown { job } else { not_executed(job) });
+                again.extend(job.map(|job| (member, job)));
             }
             continue;
         };

@@ -16,7 +16,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// Appends what asks for it, to be answered behind what it is asked for. Returns how many replies that makes, the last one
@@ -73,11 +73,16 @@ pub struct SpaceBounds {
 /// What all workers of a sidecar know of each namespace.
 pub struct Namespaces {
     sold_out_keep: Duration,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, Kept>>,
+}
+
+/// As long as a worker has the namespace.
+struct Kept {
+    marks: Weak<Marks>,
+    sold_out: Weak<SoldOut>,
 }
 
 /// What all workers know of one namespace.
-#[derive(Clone)]
 pub struct Known {
     /// The copy of the protected SKUs.
     pub marks: Arc<Marks>,
@@ -94,11 +99,14 @@ impl Namespaces {
 
     fn known(&self, namespace: &str, cells: u16) -> Known {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get(namespace) {
-            return known.clone();
+        let upgraded = |kept: &Kept| Some(Known { marks: kept.marks.upgrade()?, sold_out: kept.sold_out.upgrade()? });
+        if let Some(known) = known.get(namespace).and_then(upgraded) {
+            return known;
         }
+        known.retain(|_, kept| kept.marks.strong_count() > 0);
         let new = Known { marks: Arc::default(), sold_out: Arc::new(SoldOut::new(self.sold_out_keep, cells)) };
-        known.insert(namespace.to_owned(), new.clone());
+        let kept = Kept { marks: Arc::downgrade(&new.marks), sold_out: Arc::downgrade(&new.sold_out) };
+        known.insert(namespace.to_owned(), kept);
         new
     }
 }

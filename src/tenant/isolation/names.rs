@@ -24,8 +24,8 @@ const PATTERN_BYTES_MAX: usize = 1024;
 const ASTERISKS_MAX: usize = 16;
 /// SCAN looks at so many keys in one go, whoever's they are, and nothing else runs meanwhile. It is a hint: more calls are the
 /// answer to a smaller one.
-const SCAN_COUNT_MAX: i64 = 10_000;
-const SCAN_COUNT_MAX_TEXT: &[u8] = b"10000";
+const SCAN_COUNT_MAX: i64 = 1000;
+const SCAN_COUNT_MAX_TEXT: &[u8] = b"1000";
 
 /// Where the prefix goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -192,7 +192,7 @@ pub static ROWS: &[Row] = &[
     why(
         "SCAN",
         Parsed(names::scan),
-        "MATCH behind the tenant's prefix, which is given where there is none; COUNT 10000 at most",
+        "MATCH behind the tenant's prefix, which is given where there is none; COUNT 1000 at most; not inside MULTI",
     ),
     row("SCARD", KEY),
     why("SCRIPT", Container(sub::SCRIPT), SHARED_SCRIPTS),
