@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bb8_redis::redis::Value;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::managed::Managed;
@@ -112,6 +113,7 @@ async fn connect(url: &UpstreamUrl, tls: Option<Arc<UpstreamTls>>, limit: Durati
         connect_timeout: limit,
         reconnect_min: limit,
         reconnect_max: limit,
+        reached: watch::Sender::default(),
     };
     Wire::connect(&target).await
 }

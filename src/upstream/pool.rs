@@ -138,6 +138,7 @@ impl Manager {
         let is_new = self.knowledge.engine.load().as_ref().as_ref() != Some(&engine);
         let asks = (is_new && self.knowledge.own().is_none()) || self.knowledge.is_to_be_asked();
         made.load(true, asks).await?;
+        self.target.reached.send_modify(|times| *times += 1);
         if self.knowledge.connected() {
             self.metrics.reconnects[ConnectionKind::Pool].increment(1);
         }

@@ -4,6 +4,7 @@ use crate::config::{Address, Secret};
 use crate::tls::UpstreamTls;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// A host's name is no longer.
 const HOST_BYTES_MAX: usize = 253;
@@ -29,6 +30,8 @@ pub struct Target {
     pub reconnect_min: Duration,
     /// The longest pause.
     pub reconnect_max: Duration,
+    /// Counts the connections that the pools made; whoever pauses after a failure need pause no longer then. Shared by the clones.
+    pub reached: watch::Sender<u64>,
 }
 
 /// The name of the sidecar's own connections on this host. What a name may not have (blanks, what cannot be printed) is left out.

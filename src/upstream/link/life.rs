@@ -109,7 +109,9 @@ impl Link {
 pub(super) async fn run(link: Rc<Link>, scratch: Scratch) {
     let _ending = Ending(Rc::clone(&link));
     let mut failures = 0;
+    let mut reached = link.target.reached.subscribe();
     loop {
+        reached.mark_unchanged();
         let connected = async {
             let mut stream = Stream::connect(&link.target).await?;
             // A client's own connection bears the client's name.
@@ -168,6 +170,8 @@ pub(super) async fn run(link: Rc<Link>, scratch: Scratch) {
                     failures += 1;
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
+                        // The sidecar may call itself ready from now on: then ordinary commands are not to be refused.
+                        _ = reached.changed() => {}
                         () = closed(&link) => break,
                     }
                     link.set_state(State::Connecting);
