@@ -3,7 +3,7 @@
 use super::job::{Job, Join, Owner};
 use super::space::{Inventory, Space, SpaceSettings};
 use super::{Batcher, Namespaces};
-use crate::inventory::operation::{ScriptOperation, Work};
+use crate::inventory::operation::ScriptOperation;
 use crate::inventory::reply::{Outcome, Refusal};
 use crate::metrics::Status;
 use crate::resp::{Proto, Ticket};
@@ -40,15 +40,6 @@ impl Inventory {
 
     /// A client's request; its reply goes to the ticket.
     pub fn submit_one(&self, operation: ScriptOperation, ticket: Ticket, proto: Proto) {
-        // Behind an operation of its own in flight the client must see what that one did.
-        if let Work::Reserve { sku, quantity, .. } = &operation.work
-            && ticket.queue().waiting() == 1
-            && let Some(refused) = self.space.sold_out.refusal(operation.cell, sku, i64::from(*quantity))
-        {
-            let outcome = Outcome::Insufficient(refused);
-            self.space.operations().record(operation.operation, outcome.status(), Duration::ZERO, 1);
-            return self.batcher.reply(ticket, proto, &outcome);
-        }
         if !self.has_room_for(1) {
             return self.refuse_unqueued(&[operation], ticket, proto);
         }
