@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Redis, Reply, Sidecar};
+use std::collections::HashSet;
 
 #[test]
 fn a_refusal_answers_for_as_many_or_more_until_this_sidecar_gives_stock_back() {
@@ -57,5 +58,51 @@ fn without_it_every_refusal_is_the_upstreams() {
         one.call(&format!("INV.ROLLBACK {id}")).expect_ok();
         let id = two.call("INV.RESERVE tee 1").text();
         two.call(&format!("INV.ROLLBACK {id}")).expect_ok();
+    }
+}
+
+/// So many of the same words, as one pipeline.
+fn times(count: usize, line: &str) -> Vec<Vec<Vec<u8>>> {
+    vec![common::words(line); count]
+}
+
+#[test]
+fn the_same_words_again_are_a_request_each_and_answered_in_their_turn() {
+    for settings in
+        [&["inventory.client_ops_max=7"][..], &["inventory.sold_out_cache_ms=60000"], &["session.pipeline_max=5"]]
+    {
+        let redis = Redis::start();
+        let sidecar = Sidecar::start(&redis.url(), settings);
+        let mut conn = sidecar.conn();
+        conn.call("INV.SETSTOCK tee 50").expect_ok();
+        let reserve = "INV.RESERVE tee 1 EX 300";
+        let pipeline = [times(20, reserve), times(1, "ECHO a"), times(200, reserve), times(1, "ECHO b")].concat();
+        let mut replies = conn.pipeline(&pipeline);
+        assert_eq!((replies.remove(221), replies.remove(20)), (Reply::bulk("b"), Reply::bulk("a")));
+        let (made, refused) = replies.split_at(50);
+        let ids: HashSet<String> = made.iter().map(Reply::text).collect();
+        assert_eq!(ids.len(), 50);
+        refused.iter().for_each(|reply| reply.expect_error("INSUFFICIENTSTOCK"));
+        // Also where nothing of the client's is in flight before the first of them.
+        for reply in conn.pipeline(&times(100, reserve)) {
+            assert_eq!((reply.error_word(), reply.error_field("requested")), ("INSUFFICIENTSTOCK", Some(1)));
+        }
+        let skipped = [times(1, "CLIENT REPLY SKIP"), times(3, reserve), times(1, "ECHO c")].concat();
+        conn.send(&skipped.iter().flat_map(|request| common::resp::encode(request)).collect::<Vec<u8>>());
+        (0..2).for_each(|_| conn.reply().expect_error("INSUFFICIENTSTOCK"));
+        assert_eq!(conn.reply(), Reply::bulk("c"));
+        // What gives stock back between them counts for those behind it.
+        let id = made[0].text();
+        let rollback = format!("INV.ROLLBACK {id}");
+        let replies = conn.pipeline(&[times(9, reserve), times(1, &rollback), times(9, reserve)].concat());
+        replies[9].expect_ok();
+        assert!(!ids.contains(&replies[10].text()));
+        let refused = replies[..9].iter().chain(&replies[11..]);
+        refused.for_each(|reply| reply.expect_error("INSUFFICIENTSTOCK"));
+        let ended = |status: &str| {
+            let labels = format!("{{namespace=\"default\",operation=\"reserve\",status=\"{status}\"}} ");
+            common::figure(&sidecar, &format!("inventory_sentinel_reserve_total{labels}"))
+        };
+        assert_eq!((ended("ok"), ended("insufficient_stock")), (51.0, 170.0 + 100.0 + 3.0 + 17.0));
     }
 }

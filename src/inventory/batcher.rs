@@ -77,6 +77,10 @@ pub struct Batcher {
     /// Sendings so far.
     calls: Cell<u64>,
     changed: Rc<Notify>,
+    /// The dispatcher is told that operations came, and has not looked since.
+    told: Cell<bool>,
+    /// What of the operations that wait is in the metrics.
+    shown: Cell<usize>,
     /// The last thing heard of the upstream was an answer.
     reachable: Cell<bool>,
     pause: Pause,
@@ -121,6 +125,8 @@ impl Batcher {
             state: RefCell::default(),
             calls: Cell::new(0),
             changed: Rc::default(),
+            told: Cell::new(false),
+            shown: Cell::new(0),
             reachable: Cell::new(false),
             pause: parts.pause,
         });
@@ -207,15 +213,34 @@ impl Batcher {
     }
 
     /// `joined`: it was part of a batch.
-    fn finish(&self, job: Job, outcome: Outcome, joined: bool) {
+    fn finish(&self, job: &mut Job, outcome: Outcome, joined: bool) {
         let space = Rc::clone(&job.space);
         let mut replies = Replies::default();
         self.finish_among(job, outcome, joined, &mut replies);
         replies.finish(&space);
     }
 
-    fn finish_among(&self, job: Job, outcome: Outcome, joined: bool, replies: &mut Replies) {
-        if joined && let Some(client) = &job.client {
+    /// The same of an operation that did what it was to do and is of the kinds that travel together.
+    fn done_among(&self, job: &mut Job, replies: &mut Replies) {
+        let outcome = match &job.operation.work {
+            Work::Reserve { minted: Some(minted), .. } => Outcome::Minted(job.operation.cell, *minted),
+            _ => Outcome::Ok,
+        };
+        if !matches!(job.owner, Owner::Client(..)) {
+            return self.finish_among(job, outcome, true, replies);
+        }
+        if let Work::RollBack(_) = job.operation.work {
+            job.space.sold_out.gave(job.operation.cell);
+        }
+        if let Owner::Client(ticket, proto) = std::mem::replace(&mut job.owner, Owner::Answered) {
+            ticket.queue().leave_batch();
+            replies.tally.add(&job.space, job.operation.operation, Status::Ok, job.queued);
+            replies.add(ticket, proto, &outcome);
+        }
+    }
+
+    fn finish_among(&self, job: &mut Job, outcome: Outcome, joined: bool, replies: &mut Replies) {
+        if joined && let Some(client) = job.client() {
             client.leave_batch();
         }
         Self::note(&job.space, &job.operation, &outcome);
@@ -230,12 +255,12 @@ impl Batcher {
         if !matches!(job.owner, Owner::Internal(_)) {
             replies.tally.add(&job.space, job.operation.operation, status, job.queued);
         }
-        match job.owner {
+        match std::mem::replace(&mut job.owner, Owner::Answered) {
             Owner::Client(ticket, proto) => replies.add(ticket, proto, &outcome),
             Owner::Internal(sender) => {
                 let _ = sender.send(outcome);
             }
-            Owner::Transaction => {}
+            Owner::Transaction | Owner::Answered => {}
             Owner::Part(join, place) => {
                 join.parts.borrow_mut()[place] = Some(outcome);
                 join.waiting.set(join.waiting.get() - 1);
@@ -259,12 +284,15 @@ impl Drop for Batcher {
 async fn dispatch(batcher: Weak<Batcher>, changed: Rc<Notify>) {
     while let Some(batcher) = batcher.upgrade() {
         batcher.submitted.set(None);
+        batcher.told.set(false);
         batcher.gather().await;
         while let Some((batch, acknowledge)) = batcher.take_batch() {
             batcher.metrics.batch_operations.record(batch.len() as f64);
             tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch, acknowledge));
         }
-        match batcher.expire_queue() {
+        let next = batcher.expire_queue();
+        batcher.show_queue();
+        match next {
             // It may be the last one that had it: its end wakes too.
             None => {
                 drop(batcher);

@@ -53,6 +53,7 @@ impl Core {
     }
 
     fn leave_room(&mut self) {
+        self.publish_refused();
         self.room = Rc::clone(self.context.rooms.nobody());
         (self.admitted, self.is_gated) = (None, true);
         self.context.clients.must_say(&self.entry, self.context.settings.unknown_max);

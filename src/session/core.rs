@@ -1,6 +1,7 @@
 //! What a session knows of its client, apart from the bytes that are being read.
 
 use super::admission::Proof;
+use super::again::Again;
 use super::clients::{ClientEntry, Clients};
 use super::last_command::LastCommand;
 use super::own_keys::Task;
@@ -244,6 +245,13 @@ pub(super) struct Core {
     requests: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// When the bytes at hand were looked at, as soon as somebody wants to know it.
+    pub now: Option<Instant>,
+    /// Reservations that were refused without the upstream and are not counted yet.
+    pub refused: u64,
+    /// The request that is looked at now is followed by one that says the same.
+    pub comes_again: bool,
+    pub again: Again,
 }
 
 /// What others were told last of the ways that this client's requests go.
@@ -287,6 +295,10 @@ impl Core {
             requests: 0,
             bytes_in: 0,
             bytes_out: 0,
+            now: None,
+            refused: 0,
+            comes_again: false,
+            again: Again::Nothing,
             context,
         }
     }
@@ -362,13 +374,22 @@ impl Core {
         self.counts[route as usize] += 1;
     }
 
-    /// Notes what CLIENT LIST shows as the last command. Returns whether it is known to go over a link.
-    pub fn note_command(&mut self, args: &Args<'_>) -> bool {
-        self.command.note(args, self.context.commands.borrow_mut().load())
+    /// Notes what CLIENT LIST shows as the last command. Returns its way, where that is known by its name alone.
+    #[inline]
+    pub fn note_command(&mut self, args: &Args<'_>) -> Option<Way> {
+        if self.command.is_inventory_again(args) {
+            return Some(Way::Inventory);
+        }
+        let goes_by_link = self.command.note(args, self.context.commands.borrow_mut().load());
+        match goes_by_link {
+            true => Some(Way::Link),
+            false => self.command.is_inventory().then_some(Way::Inventory),
+        }
     }
 
     /// Hands the figures of what was done since the last time over: to the metrics, and to whom else speaks of this client.
     pub fn publish(&mut self) {
+        self.publish_refused();
         let mut requests = 0;
         for route in ROUTES {
             let count = std::mem::take(&mut self.counts[route as usize]);

@@ -1,5 +1,6 @@
 //! Which way a request goes, for a client without a connection of its own; and the way of the inventory for all.
 
+use super::again::Again;
 use super::client_rows::number;
 use super::clients::OwnConnection;
 use super::core::{Core, Lane, Phase, ReplyMode, Step};
@@ -9,6 +10,7 @@ use super::rewritten::NOBODY;
 use crate::command::{Args, Local, Pin, Route};
 use crate::inventory::commands::{Context as CommandContext, Request, parse};
 use crate::inventory::id::cell_of;
+use crate::inventory::operation::Work;
 use crate::inventory::reply::Outcome;
 use crate::metrics::{ErrorKind, ErrorOrigin, Operation, PinReason, Route as RouteLabel, Status};
 use crate::resp::{ArgRange, Proto, is_security_violation};
@@ -83,12 +85,12 @@ impl Core {
     /// What may go its way goes.
     #[inline]
     fn dispatch_on(&mut self, cx: &mut Context<'_>, frame: &[u8], args: &Args<'_>, redirected: &Redirected) -> Step {
-        let goes_by_link = self.note_command(args);
+        let known = self.note_command(args);
         let step = match &self.pin {
             _ if matches!(redirected, Redirected::Refused) => self.refuse_redirect(),
             Some(_) => self.dispatch_pinned(frame, args),
             None => {
-                let route = if goes_by_link { Route::Link } else { self.context.route(args) };
+                let route = known.unwrap_or_else(|| self.context.route(args));
                 self.dispatch_shared(cx, frame, args, route)
             }
         };
@@ -144,7 +146,7 @@ impl Core {
 
     fn dispatch_shared(&mut self, cx: &Context<'_>, frame: &[u8], args: &Args<'_>, route: Route) -> Step {
         match route {
-            Route::Inventory => self.inventory(args, self.client.greeting.proto),
+            Route::Inventory => self.inventory(frame, args, self.client.greeting.proto),
             // Also where no connection can be had.
             Route::Local(Local::Info) => self.answer(Local::Info, args),
             _ if self.room.tenant.pin_always => self.pin_and_dispatch(frame, args, PinReason::Always),
@@ -252,15 +254,25 @@ impl Core {
     }
 
     /// A request of the inventory, of a client that reads `proto`.
-    pub(super) fn inventory(&mut self, args: &Args<'_>, proto: Proto) -> Step {
+    pub(super) fn inventory(&mut self, frame: &[u8], args: &Args<'_>, proto: Proto) -> Step {
         if !self.enter(Lane::Inventory) || self.replies.waiting() >= self.context.settings.client_ops_max {
             return Step::Blocked;
         }
         self.count(RouteLabel::Inventory);
+        if self.is_refused_again(frame) {
+            return Step::Done;
+        }
         let context = CommandContext { tenant: &self.room.tenant };
         let (operation, request) = parse(args, &context);
         match request {
-            Ok(Request::One(operation)) => self.room.inventory.submit_one(operation, self.ticket(), proto),
+            Ok(Request::One(operation)) => {
+                if !self.is_known_sold_out(frame, &operation) {
+                    if self.comes_again && matches!(operation.work, Work::Reserve { .. }) {
+                        self.again = Again::Reserve(operation.clone());
+                    }
+                    self.room.inventory.submit_one(operation, self.ticket(), proto);
+                }
+            }
             Ok(Request::Operations(operations)) => {
                 self.room.inventory.submit(operations, self.ticket(), proto);
             }

@@ -1,7 +1,7 @@
 //! Takes frames off what was read, one after the other, and large ones in pieces.
 
 use super::Session;
-use super::core::{Phase, Stage, Step};
+use super::core::{Lane, Phase, Stage, Step};
 use crate::resp::{ArgRange, FrameKind, RequestLimits, write};
 use bytes::BytesMut;
 use std::task::Context;
@@ -11,6 +11,7 @@ impl Session {
     pub(super) fn take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
         let mut at = 0;
         (self.blocked, self.waits_its_turn) = (false, false);
+        self.core.now = None;
         if self.core.told_apart {
             self.follow_identity();
         }
@@ -25,7 +26,10 @@ impl Session {
                 continue;
             }
             match self.take_next(cx, &bytes[at..]) {
-                Some(taken) => at += taken,
+                Some(taken) => {
+                    let (frame, rest) = bytes[at..].split_at(taken);
+                    at += taken + self.core.take_again(frame, rest);
+                }
                 None => break,
             }
         }
@@ -53,9 +57,14 @@ impl Session {
             Ok(Some(frame)) => {
                 let step = match frame.kind {
                     FrameKind::Empty => Step::Done,
-                    FrameKind::Array => self.core.dispatch(cx, &bytes[..frame.len], self.scanner.args()),
+                    FrameKind::Array => {
+                        let (request, rest) = bytes.split_at(frame.len);
+                        self.core.comes_again = self.core.lane == Lane::Inventory && rest.starts_with(request);
+                        self.core.dispatch(cx, request, self.scanner.args())
+                    }
                     FrameKind::Inline => {
                         let (request, ranges) = encode(self.scanner.inline_args());
+                        self.core.comes_again = false;
                         self.core.dispatch(cx, &request, &ranges)
                     }
                 };

@@ -1,6 +1,6 @@
 //! What CLIENT LIST shows as a client's last command: its name, and its subcommand where it has such.
 
-use crate::command::{Args, CommandTable};
+use crate::command::{Args, CommandTable, is_inventory};
 
 /// Redis's longest name and subcommand together are shorter.
 const BYTES_MAX: usize = 40;
@@ -17,6 +17,8 @@ pub(super) struct LastCommand {
     has_sub: bool,
     /// It goes over a link whatever its arguments.
     goes_by_link: bool,
+    /// It is one of the inventory's, so that its name is all there is to look at whatever the upstream knows.
+    is_inventory: bool,
     is_new: bool,
 }
 
@@ -29,12 +31,24 @@ impl Default for LastCommand {
             by: None,
             has_sub: false,
             goes_by_link: false,
+            is_inventory: false,
             is_new: false,
         }
     }
 }
 
 impl LastCommand {
+    /// Is it a command of the inventory's, and the last one again? Then there is nothing to be noted.
+    #[inline]
+    pub(super) fn is_inventory_again(&self, args: &Args<'_>) -> bool {
+        self.is_inventory && args.get(0).unwrap_or_default() == &self.bytes[..self.name_len]
+    }
+
+    /// It is a command of the inventory's.
+    pub(super) fn is_inventory(&self) -> bool {
+        self.is_inventory
+    }
+
     /// Returns whether it is known to go over a link, whatever its arguments.
     #[inline]
     pub(super) fn note(&mut self, args: &Args<'_>, table: &CommandTable) -> bool {
@@ -61,6 +75,13 @@ impl LastCommand {
 
     fn take(&mut self, name: &[u8], sub: &[u8], table: &CommandTable) {
         let name = &name[..name.len().min(BYTES_MAX)];
+        self.is_new = true;
+        self.is_inventory = is_inventory(name) && name.len() < BYTES_MAX;
+        if self.is_inventory {
+            (self.name_len, self.sub_len) = (name.len(), 0);
+            (self.by, self.has_sub, self.goes_by_link) = (Some(table.id()), false, false);
+            return self.bytes[..name.len()].copy_from_slice(name);
+        }
         let mut cased = [0; BYTES_MAX];
         let cased = &mut cased[..name.len()];
         cased.copy_from_slice(name);
@@ -74,7 +95,6 @@ impl LastCommand {
         let is_whole = name.len() < BYTES_MAX;
         self.goes_by_link = is_whole && !has_sub && table.is_plain(cased);
         (self.by, self.has_sub) = (Some(table.id()), has_sub);
-        self.is_new = true;
     }
 
     /// It is another than [`write`](Self::write) wrote last.

@@ -40,7 +40,10 @@ impl Core {
             Local::Ping if args.len() == 1 => write::simple(&mut out, "PONG"),
             Local::Ping => write::bulk(&mut out, args.get(1).unwrap_or_default()),
             Local::Quit => write::simple(&mut out, "OK"),
-            Local::Info => return Some(self.own_info()),
+            Local::Info => {
+                self.publish_refused();
+                return Some(self.own_info());
+            }
             Local::Select | Local::Hello | Local::Auth | Local::Reset | Local::ClientReply => return None,
         }
         Some(out)

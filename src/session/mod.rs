@@ -5,6 +5,7 @@
 //! whoever brings it.
 
 mod admission;
+mod again;
 mod client_rows;
 pub mod clients;
 mod core;

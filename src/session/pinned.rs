@@ -194,7 +194,7 @@ impl Core {
             Route::Local(local) if in_multi => self.queue_local(frame, local, args),
             Route::Local(local) => self.answer(local, args),
             Route::Inventory if in_multi => self.queue_inventory(args),
-            Route::Inventory => self.inventory(args, proto),
+            Route::Inventory => self.inventory(frame, args, proto),
             Route::Pin(Pin::Wait) if in_multi => self.refuse_in_multi(WAIT_IN_MULTI),
             Route::Pin(Pin::Wait) if !subscribed => self.send_wait(frame),
             Route::Refuse(line) if in_multi => self.refuse_in_multi(line.as_bytes()),

@@ -3,6 +3,7 @@
 use super::simple_ways::SimpleWays;
 use super::turns::{Share, Turns};
 use crate::inventory::batcher::{Batcher, Inventory, Namespaces, SpaceBounds, SpaceSettings};
+use crate::inventory::sold_out::LastRefusal;
 use crate::metrics::{Metrics, TenantMetrics};
 use crate::tenant::isolation::Back;
 use crate::tenant::{Tenant, Tenants, UpstreamUser};
@@ -25,6 +26,8 @@ pub struct Room {
     pub tenant: Arc<Tenant>,
     /// Its inventory.
     pub inventory: Inventory,
+    /// What of it was refused last without the upstream.
+    pub last_refusal: RefCell<LastRefusal>,
     /// Whom its commands run as upstream.
     pub identity: Identity,
     /// An upstream's error as an isolated tenant's client is to see it.
@@ -54,8 +57,8 @@ impl Room {
     fn new(tenant: &Arc<Tenant>, inventory: Inventory, identity: Identity, own: Rc<Own>) -> Rc<Self> {
         let of = Arc::clone(tenant);
         let on_error: OnError = Rc::new(move |reply, proto| Back::AsIs.apply(reply, &of.space, proto));
-        let simple_ways = RefCell::default();
-        Rc::new(Self { tenant: Arc::clone(tenant), inventory, identity, on_error, own, simple_ways })
+        let (last_refusal, simple_ways) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { tenant: Arc::clone(tenant), inventory, last_refusal, identity, on_error, own, simple_ways })
     }
 }
 

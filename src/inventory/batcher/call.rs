@@ -57,6 +57,8 @@ pub(super) struct Call {
     /// The cell.
     pub cell: u16,
     groups: Vec<Group>,
+    /// The one that the last operation joined.
+    last: usize,
 }
 
 /// What the script's answer says of one operation.
@@ -76,7 +78,7 @@ impl Call {
             let space = &jobs[position].space;
             let found = calls.iter().position(|call| call.cell == cell && Rc::ptr_eq(&call.space, space));
             let place = found.unwrap_or_else(|| {
-                calls.push(Self { space: Rc::clone(space), cell, groups: Vec::with_capacity(4) });
+                calls.push(Self { space: Rc::clone(space), cell, groups: Vec::with_capacity(4), last: 0 });
                 calls.len() - 1
             });
             calls[place].add(jobs, position, number, mint);
@@ -93,23 +95,35 @@ impl Call {
     fn add(&mut self, jobs: &mut [Job], position: usize, number: u64, mint: &Mint) {
         let (earlier, rest) = jobs.split_at_mut(position);
         let job = &mut rest[0];
-        // A client's next operation may not be told before its last one.
-        let first = job.client.as_ref().map_or(0, |client| client.last_group(number)) as usize;
-        let hash = hash(&job.operation.work);
-        let fits = |group: &Group| {
-            group.hash == hash
-                && match (&job.operation.work, group.kind) {
-                    (Work::Reserve { minted: Some(minted), .. }, Kind::Reserve(lot, false)) => minted.lot == lot,
-                    (Work::Reserve { minted: None, sku, ttl_ms, .. }, Kind::Reserve(_, true)) => {
-                        matches!(&earlier[group.first()].operation.work,
-                            Work::Reserve { sku: other, ttl_ms: other_ttl_ms, .. } if **sku == **other && ttl_ms == other_ttl_ms)
-                    }
-                    (Work::Commit(..), Kind::Commit) | (Work::RollBack(_), Kind::RollBack) => true,
-                    _ => false,
-                }
+        // A client's next operation may not be told before its last one. That is in the first group where it is in none other.
+        let first = match job.client() {
+            Some(client) if self.groups.len() > 1 => client.last_group(number) as usize,
+            _ => 0,
         };
-        let found = (first..self.groups.len()).rev().find(|&index| fits(&self.groups[index]));
+        let fits = |group: &Group| match (&job.operation.work, group.kind) {
+            (Work::Reserve { minted: Some(minted), .. }, Kind::Reserve(lot, false)) => minted.lot == lot,
+            (Work::Reserve { minted: None, sku, ttl_ms, .. }, Kind::Reserve(_, true)) => {
+                matches!(&earlier[group.first()].operation.work,
+                    Work::Reserve { sku: other, ttl_ms: other_ttl_ms, .. } if **sku == **other && ttl_ms == other_ttl_ms)
+            }
+            (Work::Commit(..), Kind::Commit) | (Work::RollBack(_), Kind::RollBack) => true,
+            _ => false,
+        };
+        let found = match &job.operation.work {
+            Work::Script(_) => None,
+            // Of those that it fits into the last one is meant, and what the operation ahead joined was the last one for that.
+            _ if first <= self.last && self.groups.get(self.last).is_some_and(fits) => Some(self.last),
+            work => {
+                let hash = hash(work);
+                let fits = |&index: &usize| self.groups[index].hash == hash && fits(&self.groups[index]);
+                (first..self.groups.len()).rev().find(fits)
+            }
+        };
         let index = found.unwrap_or_else(|| {
+            let (hash, room) = match &job.operation.work {
+                Work::Script(_) => (0, 1),
+                work => (hash(work), 16),
+            };
             let kind = match &job.operation.work {
                 Work::Reserve { minted: Some(minted), .. } => Kind::Reserve(minted.lot, false),
                 Work::Reserve { minted: None, .. } => Kind::Reserve(mint.lot(), true),
@@ -117,10 +131,13 @@ impl Call {
                 Work::RollBack(_) => Kind::RollBack,
                 Work::Script(..) => Kind::Alone,
             };
-            self.groups.push(Group { hash, kind, members: Vec::new(), listed: Vec::new() });
+            self.groups.push(Group { hash, kind, members: Vec::with_capacity(room), listed: Vec::new() });
             self.groups.len() - 1
         });
-        if let Some(client) = &job.client {
+        self.last = index;
+        if index > 0
+            && let Some(client) = job.client()
+        {
             client.join_group(number, index as u32);
         }
         let group = &mut self.groups[index];
@@ -162,11 +179,6 @@ impl Call {
         }
     }
 
-    /// The operations.
-    pub(super) fn take(&self, slots: &mut [Option<Job>]) -> Vec<(usize, Job)> {
-        self.members().flatten().filter_map(|member| Some((member, slots[member].take()?))).collect()
-    }
-
     /// How many results are due.
     pub(super) fn len(&self) -> usize {
         self.groups.len()
@@ -177,29 +189,35 @@ impl Call {
         self.groups.iter().map(Group::positions)
     }
 
-    /// What the `index`-th result says of each of its operations, in the order of `members`; takes them out of their slots.
+    /// Where the `index`-th result says that all of its operations, a sale's, did what they were to do: their positions.
+    pub(super) fn done(&self, index: usize, result: &Value) -> Option<impl Iterator<Item = usize>> {
+        let group = &self.groups[index];
+        (group.kind != Kind::Alone && int(result) == Some(1)).then(|| group.positions())
+    }
+
+    /// What the `index`-th result says of each of its operations, in the order of `members`.
     pub(super) fn answers(
         &self,
         index: usize,
-        slots: &mut [Option<Job>],
+        jobs: &mut [Job],
         result: &Value,
-        mut each: impl FnMut(usize, Job, Answer),
+        mut each: impl FnMut(&mut Job, Answer),
     ) {
         let group = &self.groups[index];
-        let jobs =
-            group.positions().enumerate().filter_map(|(nth, position)| Some((nth, position, slots[position].take()?)));
         match group.kind {
             Kind::Alone => {
-                for (_, position, job) in jobs {
+                for position in group.positions() {
+                    let job = &mut jobs[position];
                     if let Work::Script(script) = &job.operation.work {
                         let outcome = script.1.outcome(result);
-                        each(position, job, Answer::Outcome(outcome));
+                        each(job, Answer::Outcome(outcome));
                     }
                 }
             }
             Kind::Reserve(..) => {
                 let (refused, mut runs) = (refused(result), Runs::new(result));
-                for (_, position, job) in jobs {
+                for position in group.positions() {
+                    let job = &mut jobs[position];
                     let Work::Reserve { quantity, minted: Some(minted), .. } = &job.operation.work else { continue };
                     let answer = match &refused {
                         Some(outcome) => Answer::Outcome(outcome.clone()),
@@ -213,13 +231,13 @@ impl Call {
                             None => Answer::Outcome(unreadable(result)),
                         },
                     };
-                    each(position, job, answer);
+                    each(job, answer);
                 }
             }
             Kind::Commit | Kind::RollBack => {
                 let all = int(result) == Some(1);
                 let results: &[Value] = if let Value::Array(results) = result { results } else { &[] };
-                for (nth, position, job) in jobs {
+                for (nth, position) in group.positions().enumerate() {
                     let one = results.get(nth);
                     let outcome = match one {
                         _ if all => Outcome::Ok,
@@ -227,7 +245,7 @@ impl Call {
                         Some(one) => refused(one).unwrap_or_else(|| unreadable(one)),
                         None => unreadable(result),
                     };
-                    each(position, job, Answer::Outcome(outcome));
+                    each(&mut jobs[position], Answer::Outcome(outcome));
                 }
             }
         }

@@ -17,6 +17,8 @@ pub(super) enum Owner {
     Internal(oneshot::Sender<Outcome>),
     /// Answered inside EXEC's reply.
     Transaction,
+    /// It was told.
+    Answered,
 }
 
 /// A client's request whose parts went to several cells.
@@ -24,6 +26,7 @@ pub(super) struct Join {
     pub parts: RefCell<Vec<Option<Outcome>>>,
     pub waiting: Cell<usize>,
     pub client: Cell<Option<(Ticket, Proto)>>,
+    pub queue: Rc<ReplyQueue>,
 }
 
 pub(super) struct Job {
@@ -31,11 +34,26 @@ pub(super) struct Job {
     pub space: Rc<Space>,
     pub operation: ScriptOperation,
     pub owner: Owner,
-    pub client: Option<Rc<ReplyQueue>>,
     pub queued: Instant,
-    pub deadline: Instant,
     /// It was sent, and what became of it is not known.
     pub unknown: bool,
+}
+
+impl Job {
+    /// The client that asked for it.
+    #[inline]
+    pub(super) fn client(&self) -> Option<&Rc<ReplyQueue>> {
+        match &self.owner {
+            Owner::Client(ticket, _) => Some(ticket.queue()),
+            Owner::Part(join, _) => Some(&join.queue),
+            Owner::Internal(_) | Owner::Transaction | Owner::Answered => None,
+        }
+    }
+
+    /// Nobody was told yet what became of it.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.owner, Owner::Answered)
+    }
 }
 
 /// Operations that ended alike, one after the other; a batch's mostly do.

@@ -28,6 +28,24 @@ struct Filling {
     args: usize,
 }
 
+impl Filling {
+    /// Takes this one in behind those that are taken, where it may go and there is room; its place in `jobs` follows.
+    fn takes_first(&mut self, job: &Job) -> bool {
+        let weight = job.operation.weight();
+        if self.args > 0 && self.args + weight > BATCH_ARGS_MAX {
+            return false;
+        }
+        if let Some(client) = job.client() {
+            if !client.may_join_batch(self.id) {
+                return false;
+            }
+            client.join_batch(self.id);
+        }
+        self.args += weight;
+        true
+    }
+}
+
 impl State {
     pub(super) fn push(&mut self, job: Job) {
         let space = Rc::clone(&job.space);
@@ -60,6 +78,11 @@ impl State {
         self.in_flight.iter().all(|(known, count)| *known != acknowledge || *count < batches_max)
     }
 
+    /// Something waits that a batch more may take.
+    fn may_go(&self, batches_max: usize) -> bool {
+        self.ready.iter().any(|space| self.has_place(space.bounds.get().acknowledge, batches_max))
+    }
+
     /// Among how many namespaces, one more included, the queue is shared.
     pub(super) fn sharers(&self) -> usize {
         self.ready.len() + 1
@@ -67,8 +90,12 @@ impl State {
 
     /// Takes up to so many of one namespace's. Returns false where the batch's arguments are as many as they may be.
     /// `look`: so many are looked at, for those of clients that must wait are stepped over.
-    fn take(filling: &mut Filling, space: &Space, most: usize, mut look: usize) -> bool {
-        let (mut queue, mut held, mut left) = (space.queue.borrow_mut(), VecDeque::new(), most);
+    fn take(filling: &mut Filling, space: &Space, most: usize, look: usize) -> bool {
+        let mut queue = space.queue.borrow_mut();
+        // Nearly always all of them may go, and none is stepped over.
+        let free = queue.iter().take(most.min(look)).take_while(|job| filling.takes_first(job)).count();
+        let (mut held, mut left, mut look) = (VecDeque::new(), most - free, look - free);
+        filling.jobs.extend(queue.drain(..free));
         let mut room = true;
         while left > 0 && look > 0 {
             let Some(job) = queue.pop_front() else { break };
@@ -79,7 +106,7 @@ impl State {
                 room = false;
                 break;
             }
-            match &job.client {
+            match job.client() {
                 Some(client) if !client.may_join_batch(filling.id) => held.push_back(job),
                 client => {
                     if let Some(client) = client {
@@ -101,7 +128,8 @@ impl State {
     /// its share others have. All of it is answered when the same is done, which is told beside it.
     fn fill(&mut self, batch_ops_max: usize, batches_max: usize) -> (Vec<Job>, Acknowledge) {
         self.next_batch += 1;
-        let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0 };
+        let jobs = Vec::with_capacity(self.queued.min(batch_ops_max));
+        let mut filling = Filling { id: self.next_batch, jobs, args: 0 };
         let mut acknowledge = Acknowledge::Memory;
         // Whose turn it was, but that the batch is answered at another time: they go first next time.
         let mut passed_over = Vec::new();
@@ -143,7 +171,7 @@ impl Batcher {
     pub(super) fn take_batch(&self) -> Option<(Vec<Job>, Acknowledge)> {
         let mut state = self.state.borrow_mut();
         let batches_max = self.limits.batches_max;
-        if !state.ready.iter().any(|space| state.has_place(space.bounds.get().acknowledge, batches_max)) {
+        if !state.may_go(batches_max) {
             return None;
         }
         let (batch, acknowledge) = state.fill(self.limits.batch_ops_max, batches_max);
@@ -151,15 +179,25 @@ impl Batcher {
             return None;
         }
         state.started(acknowledge);
-        self.metrics.queue_operations.decrement(batch.len() as f64);
         Some((batch, acknowledge))
+    }
+
+    /// Brings the metric up to date: once for all that came and went in a round.
+    pub(super) fn show_queue(&self) {
+        let queued = self.state.borrow().queued;
+        let shown = self.shown.replace(queued);
+        match queued.checked_sub(shown) {
+            Some(0) => {}
+            Some(more) => self.metrics.queue_operations.increment(more as f64),
+            None => self.metrics.queue_operations.decrement((shown - queued) as f64),
+        }
     }
 
     /// What has arrived already is to join: as long as a look at the sockets brings more operations, another look is worth it.
     /// Nothing is waited for that is not there.
     pub(super) async fn gather(&self) {
         let mut before = 0;
-        loop {
+        while self.state.borrow().may_go(self.limits.batches_max) {
             let waiting = self.state.borrow().queued;
             if waiting <= before || waiting >= self.limits.batch_ops_max {
                 return;
@@ -171,23 +209,25 @@ impl Batcher {
 
     /// Answers what waited too long to be sent. Returns when the next will have.
     pub(super) fn expire_queue(&self) -> Option<Instant> {
-        let now = Instant::now();
+        if self.state.borrow().queued == 0 {
+            return None;
+        }
+        let (now, deadline) = (Instant::now(), self.limits.deadline);
         let mut late = Vec::new();
         let next = {
             let state = &mut *self.state.borrow_mut();
             for space in &state.ready {
                 let mut queue = space.queue.borrow_mut();
-                while queue.front().is_some_and(|job| job.deadline <= now) {
+                while queue.front().is_some_and(|job| job.queued + deadline <= now) {
                     late.extend(queue.pop_front());
                 }
             }
             state.queued -= late.len();
             state.ready.retain(|space| !space.queue.borrow().is_empty());
-            state.ready.iter().filter_map(|space| space.queue.borrow().front().map(|job| job.deadline)).min()
+            state.ready.iter().filter_map(|space| space.queue.borrow().front().map(|job| job.queued + deadline)).min()
         };
-        for job in late {
-            self.metrics.queue_operations.decrement(1.0);
-            self.finish(job, Outcome::Refused(self.never_sent(self.reachable.get())), false);
+        for mut job in late {
+            self.finish(&mut job, Outcome::Refused(self.never_sent(self.reachable.get())), false);
         }
         next
     }

@@ -82,11 +82,14 @@ pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>, acknowle
     let pool = batcher.pool(acknowledge);
     let mut sending = Sending { batch: token(), attempt: 0, refused: 0, unconnected: 0, lost: 0 };
     while !jobs.is_empty() {
-        jobs = expire_jobs(&batcher, jobs);
-        let Some(earliest) = jobs.iter().map(|job| job.deadline).min() else { break };
+        expire_jobs(&batcher, &mut jobs);
+        let Some(earliest) = jobs.iter().map(|job| job.queued).min().map(|queued| queued + batcher.limits.deadline)
+        else {
+            break;
+        };
         let Some(mut connection) = check_out(&batcher, &pool, earliest, &mut sending).await else {
             if batcher.lacks_password(&pool) {
-                return jobs.into_iter().for_each(|job| refuse_unsent(&batcher, job));
+                return jobs.iter_mut().for_each(|job| refuse_unsent(&batcher, job));
             }
             continue;
         };
@@ -108,18 +111,17 @@ impl Drop for InFlight {
 }
 
 /// Answers those whose time is over.
-fn expire_jobs(batcher: &Batcher, jobs: Vec<Job>) -> Vec<Job> {
-    let now = Instant::now();
-    if jobs.iter().all(|job| job.deadline > now) {
-        return jobs;
+fn expire_jobs(batcher: &Batcher, jobs: &mut Vec<Job>) {
+    let (now, deadline) = (Instant::now(), batcher.limits.deadline);
+    if jobs.iter().any(|job| job.queued + deadline <= now) {
+        let late = jobs.iter_mut().filter(|job| job.queued + deadline <= now);
+        late.for_each(|job| refuse_unsent(batcher, job));
+        jobs.retain(Job::is_open);
     }
-    let (late, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.deadline <= now);
-    late.into_iter().for_each(|job| refuse_unsent(batcher, job));
-    jobs
 }
 
 /// It is not sent, or not again.
-fn refuse_unsent(batcher: &Batcher, job: Job) {
+fn refuse_unsent(batcher: &Batcher, job: &mut Job) {
     let refusal = if job.unknown { uncertain() } else { batcher.never_sent(batcher.reachable.get()) };
     batcher.finish(job, Outcome::Refused(refusal), true);
 }
@@ -212,13 +214,13 @@ async fn attempt(
     match timeout_at(patience, claim_namespaces(connection, &calls, &jobs)).await {
         Ok(Ok(())) => {}
         Ok(Err(Unclaimed { space, error })) if error.kind == Kind::Unfit => {
-            let (refused, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| Rc::ptr_eq(&job.space, &space));
-            for job in refused {
+            for job in jobs.iter_mut().filter(|job| Rc::ptr_eq(&job.space, &space)) {
                 let never = Refusal::new(Status::Unavailable, format!("{}; this was not sent", error.detail));
                 let refusal = if job.unknown { uncertain() } else { never };
                 batcher.finish(job, Outcome::Refused(refusal), true);
             }
-            return others;
+            jobs.retain(Job::is_open);
+            return jobs;
         }
         // The same would become of the batch, and what that means is said there.
         Ok(Err(unclaimed)) if unclaimed.error.kind != Kind::Io => {}
@@ -259,30 +261,26 @@ async fn attempt(
     batcher.metrics.batch_round_trip.record(sent.elapsed().as_secs_f64());
 
     let assured = is_met(acknowledge, replies.split_off(calls.len()).last());
-    let mut again: Vec<(usize, Job)> = Vec::new();
+    // Whichever of them is not answered here is sent again.
     let (mut pause, mut load) = (None, false);
-    let mut slots: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
     for ((call, reply), gives) in calls.iter().zip(replies).zip(gives) {
         match reply {
             Ok(value) => {
                 let asked = Asked { sent, gives, assured };
-                again.extend(answer_call(batcher, call, &mut slots, &value, &asked));
+                answer_call(batcher, call, &mut jobs, &value, &asked);
             }
-            Err(error) if error.detail.starts_with("NOSCRIPT") => {
-                load = true;
-                again.extend(call.take(&mut slots));
-            }
+            Err(error) if error.detail.starts_with("NOSCRIPT") => load = true,
             Err(error) if error.kind == Kind::Refused && sending.refused < REFUSED_MAX => {
                 pause = Some(REFUSED_PAUSE * (1 << sending.refused));
                 if error.detail.starts_with("READONLY") {
                     // The node was demoted: the next connection finds the new one.
                     connection.give_up();
                 }
-                again.extend(call.take(&mut slots));
             }
             Err(error) => {
                 batcher.metrics.error(ErrorOrigin::Upstream, ErrorKind::Refused);
-                for (_, job) in call.take(&mut slots) {
+                for member in call.members().flatten() {
+                    let job = &mut jobs[member];
                     // It says nothing of an earlier sending.
                     let refusal = if job.unknown { uncertain() } else { Refusal::upstream(&error.detail) };
                     batcher.finish(job, Outcome::Refused(refusal), true);
@@ -297,9 +295,8 @@ async fn attempt(
         sending.refused += 1;
         sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
-    // In their order: a client's must take effect in its own.
-    again.sort_unstable_by_key(|(position, _)| *position);
-    again.into_iter().map(|(_, job)| job).collect()
+    jobs.retain(Job::is_open);
+    jobs
 }
 
 /// The script's answer: its clock (unix ms), how many reservations it found overdue, and what became of each operation.
@@ -326,14 +323,8 @@ fn unassured() -> Refusal {
     )
 }
 
-/// Gives a call's answers out. Returns the operations that it did not come to.
-fn answer_call(
-    batcher: &Batcher,
-    call: &Call,
-    slots: &mut [Option<Job>],
-    value: &Value,
-    asked: &Asked,
-) -> Vec<(usize, Job)> {
+/// Gives a call's answers out. Operations that it did not come to stay as they are.
+fn answer_call(batcher: &Batcher, call: &Call, jobs: &mut [Job], value: &Value, asked: &Asked) {
     let Some((now, expired, results)) = settled(value).filter(|(_, _, results)| results.len() <= call.len()) else {
         if *value == Value::Int(0) {
             // A later sending was here before this one: then this one is not the last, and what became of it is not known.
@@ -341,32 +332,40 @@ fn answer_call(
         } else {
             tracing::error!(?value, "the script gave an answer that is not of its contract");
         }
-        for (_, job) in call.take(slots) {
-            batcher.finish(job, Outcome::Refused(uncertain()), true);
-        }
-        return Vec::new();
+        call.members()
+            .flatten()
+            .for_each(|member| batcher.finish(&mut jobs[member], Outcome::Refused(uncertain()), true));
+        return;
     };
     batcher.mint.observe(now);
     if expired > 0 {
         call.space.operations().reservations_expired.increment(expired);
         call.space.sold_out.gave(call.cell);
     }
-    let (mut again, mut replies) = (Vec::new(), Replies::in_buffer(batcher.scratch.take()));
+    let mut replies = Replies::in_buffer(batcher.scratch.take());
     // The last refusal of a SKU says for which others it answers.
     let mut refused: Option<(Name, Insufficient)> = None;
     for (index, members) in call.members().enumerate() {
         let Some(result) = results.get(index) else {
             // This sending did not come to them. What an earlier one did is not known where that got no answer.
             for member in members {
-                let job = slots[member].take().map(|job| if job.unknown { job } else { not_executed(job) });
-                again.extend(job.map(|job| (member, job)));
+                let job = &mut jobs[member];
+                if !job.unknown {
+                    not_executed(job);
+                }
             }
             continue;
         };
-        call.answers(index, slots, result, |position, job, answer| match answer {
-            Answer::NotExecuted => again.push((position, not_executed(job))),
+        if asked.assured
+            && let Some(members) = call.done(index, result)
+        {
+            members.for_each(|member| batcher.done_among(&mut jobs[member], &mut replies));
+            continue;
+        }
+        call.answers(index, jobs, result, |job, answer| match answer {
+            Answer::NotExecuted => not_executed(job),
             // The upstream's clock went ahead of what its last answer told.
-            Answer::Outcome(Outcome::Stale) if !job.unknown => again.push((position, not_executed(job))),
+            Answer::Outcome(Outcome::Stale) if !job.unknown => not_executed(job),
             Answer::Outcome(Outcome::Stale) => batcher.finish(job, Outcome::Refused(uncertain()), true),
             Answer::Outcome(outcome) if !asked.assured && outcome.status() == Status::Ok && job.operation.writes() => {
                 batcher.finish(job, Outcome::Refused(unassured()), true);
@@ -383,14 +382,12 @@ fn answer_call(
         });
     }
     batcher.scratch.replace(replies.finish(&call.space));
-    again
 }
 
 /// No sending of it so far did anything: it may be sent as new.
-fn not_executed(mut job: Job) -> Job {
+fn not_executed(job: &mut Job) {
     job.unknown = false;
     if let Work::Reserve { minted, .. } = &mut job.operation.work {
         *minted = None;
     }
-    job
 }

@@ -3,10 +3,10 @@
 use super::job::{Job, Join, Owner};
 use super::space::{Inventory, Space, SpaceSettings};
 use super::{Batcher, Namespaces};
-use crate::inventory::operation::{ScriptOperation, Work};
+use crate::inventory::operation::ScriptOperation;
 use crate::inventory::reply::{Outcome, Refusal};
 use crate::metrics::Status;
-use crate::resp::{Proto, ReplyQueue, Ticket};
+use crate::resp::{Proto, Ticket};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,22 +40,12 @@ impl Inventory {
 
     /// A client's request; its reply goes to the ticket.
     pub fn submit_one(&self, operation: ScriptOperation, ticket: Ticket, proto: Proto) {
-        let client = Rc::clone(ticket.queue());
-        // Behind an operation of its own in flight the client must see what that one did.
-        if let Work::Reserve { sku, quantity, .. } = &operation.work
-            && client.waiting() == 1
-            && let Some(refused) = self.space.sold_out.refusal(operation.cell, sku, i64::from(*quantity))
-        {
-            let outcome = Outcome::Insufficient(refused);
-            self.space.operations().record(operation.operation, outcome.status(), Duration::ZERO, 1);
-            return self.batcher.reply(ticket, proto, &outcome);
-        }
         if !self.has_room_for(1) {
             return self.refuse_unqueued(&[operation], ticket, proto);
         }
         let queued = self.batcher.submitted.get().unwrap_or_else(Instant::now);
         self.batcher.submitted.set(Some(queued));
-        self.enqueue(operation, Owner::Client(ticket, proto), Some(client), queued);
+        self.enqueue(operation, Owner::Client(ticket, proto), queued);
     }
 
     fn refuse_unqueued(&self, operations: &[ScriptOperation], ticket: Ticket, proto: Proto) {
@@ -79,6 +69,7 @@ impl Inventory {
                 parts: RefCell::new(vec![None; count]),
                 waiting: Cell::new(count),
                 client: Cell::new(ticket.take()),
+                queue: client,
             })
         });
         for (place, operation) in operations.into_iter().enumerate() {
@@ -87,7 +78,7 @@ impl Inventory {
                 (None, Some((ticket, proto))) => Owner::Client(ticket, proto),
                 (None, None) => return,
             };
-            self.enqueue(operation, owner, Some(Rc::clone(&client)), queued);
+            self.enqueue(operation, owner, queued);
         }
     }
 
@@ -97,18 +88,24 @@ impl Inventory {
     /// Dropped, the operation goes on and its outcome is lost.
     pub async fn run(&self, operation: ScriptOperation) -> Outcome {
         let (sender, receiver) = oneshot::channel();
-        self.enqueue(operation, Owner::Internal(sender), None, Instant::now());
+        self.enqueue(operation, Owner::Internal(sender), Instant::now());
         receiver
             .await
             .unwrap_or_else(|_| Outcome::Refused(Refusal::new(Status::Uncertain, "the sidecar gave up this operation")))
     }
 
-    fn enqueue(&self, operation: ScriptOperation, owner: Owner, client: Option<Rc<ReplyQueue>>, queued: Instant) {
-        let (batcher, space) = (&self.batcher, Rc::clone(&self.space));
-        let deadline = queued + batcher.limits.deadline;
-        let job = Job { space, operation, owner, client, queued, deadline, unknown: false };
-        batcher.state.borrow_mut().push(job);
-        batcher.metrics.queue_operations.increment(1.0);
-        batcher.changed.notify_one();
+    fn enqueue(&self, operation: ScriptOperation, owner: Owner, queued: Instant) {
+        let batcher = &self.batcher;
+        batcher.state.borrow_mut().push(Job {
+            space: Rc::clone(&self.space),
+            operation,
+            owner,
+            queued,
+            unknown: false,
+        });
+        // Told once it looks again: a pipeline is many operations.
+        if !batcher.told.replace(true) {
+            batcher.changed.notify_one();
+        }
     }
 }

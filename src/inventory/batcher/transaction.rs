@@ -32,15 +32,8 @@ impl Inventory {
         let flags = self.batcher.knowledge.engine.load().as_ref().as_ref().is_some_and(Engine::reads_script_flags);
         let script = if flags { &self.batcher.fitting.script_with_flags } else { &self.batcher.fitting.script_plain };
         let now = Instant::now();
-        let mut jobs = [Job {
-            space: Rc::clone(&self.space),
-            operation,
-            owner: Owner::Transaction,
-            client: None,
-            queued: now,
-            deadline: now,
-            unknown: false,
-        }];
+        let mut jobs =
+            [Job { space: Rc::clone(&self.space), operation, owner: Owner::Transaction, queued: now, unknown: false }];
         let mut calls = self.batcher.calls(&mut jobs);
         let call = calls.swap_remove(0);
         let mut eval = RequestWriter::default();
@@ -60,18 +53,14 @@ impl Inventory {
         }
         let value = parse_redis_value(reply).unwrap_or(Value::Nil);
         let Queued { call, job } = queued;
-        let mut jobs = [Some(job)];
-        let mut found = None;
+        let mut jobs = [job];
+        let mut answer = None;
         if let Some((now, expired, [result])) = settled(&value) {
             self.batcher.mint.observe(now);
             self.space.operations().reservations_expired.increment(expired);
-            call.answers(0, &mut jobs, result, |_, job, answer| found = Some((job, answer)));
+            call.answers(0, &mut jobs, result, |_, found| answer = Some(found));
         }
-        let [unread] = jobs;
-        let (job, answer) = match found {
-            Some((job, answer)) => (Some(job), Some(answer)),
-            None => (unread, None),
-        };
+        let [job] = jobs;
         let outcome = match answer {
             Some(Answer::Outcome(Outcome::Stale)) => Outcome::Refused(Refusal::new(
                 Status::Unavailable,
@@ -83,11 +72,9 @@ impl Inventory {
                 Outcome::Refused(Refusal::new(Status::Uncertain, "the upstream's answer could not be read"))
             }
         };
-        if let Some(job) = job {
-            Batcher::note(&self.space, &job.operation, &outcome);
-            Batcher::note_given_back(&self.space, &job.operation);
-            self.space.operations().record(job.operation.operation, outcome.status(), job.queued.elapsed(), 1);
-        }
+        Batcher::note(&self.space, &job.operation, &outcome);
+        Batcher::note_given_back(&self.space, &job.operation);
+        self.space.operations().record(job.operation.operation, outcome.status(), job.queued.elapsed(), 1);
         Ok(outcome)
     }
 }
