@@ -280,8 +280,8 @@ pub fn worker_parts(
     }
     WorkerParts {
         fitting: Fitting {
-            script_with_flags: script::source(true, test_clock.as_deref()).into(),
-            script_plain: script::source(false, test_clock.as_deref()).into(),
+            script_with_flags: script::source(true, test_clock.as_deref()),
+            script_plain: script::source(false, test_clock.as_deref()),
             home: config
                 .tenants
                 .is_empty()
