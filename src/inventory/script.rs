@@ -17,6 +17,7 @@ macro_rules! operations {
             include_str!("../../lua/lib/input.lua"),
             include_str!("../../lua/lib/clock.lua"),
             include_str!("../../lua/lib/format.lua"),
+            include_str!("../../lua/lib/idle.lua"),
             include_str!("../../lua/lib/easy.lua"),
             include_str!("../../lua/lib/general.lua"),
             include_str!("../../lua/lib/write.lua"),
