@@ -69,6 +69,15 @@ pub fn source(flags: bool, test_clock_key: Option<&str>) -> Cow<'static, str> {
     }
 }
 
+/// The command that tells the time that the script reads, as `TIME` does or as a number of milliseconds.
+#[must_use]
+pub fn clock(test_clock_key: Option<&str>) -> Vec<Cow<'static, str>> {
+    match test_clock_key {
+        None => vec![Cow::Borrowed("TIME")],
+        Some(key) => vec![Cow::Borrowed("GET"), Cow::Owned(key.to_owned())],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -25,6 +25,8 @@ pub struct Fitting {
     pub script_with_flags: Cow<'static, str>,
     /// See above.
     pub script_plain: Cow<'static, str>,
+    /// The command that tells the time as the script knows it.
+    pub clock: Vec<Cow<'static, str>>,
     /// The namespace without which there is nothing to serve, where there is one: it is checked with each connection.
     pub home: Option<Claim>,
 }
