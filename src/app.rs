@@ -281,8 +281,9 @@ pub fn worker_parts(
     }
     WorkerParts {
         fitting: Fitting {
-            script_with_flags: script::source(true, test_clock.as_deref()).into(),
-            script_plain: script::source(false, test_clock.as_deref()).into(),
+            script_with_flags: script::source(true, test_clock.as_deref()),
+            script_plain: script::source(false, test_clock.as_deref()),
+            clock: script::clock(test_clock.as_deref()),
             home: config
                 .tenants
                 .is_empty()
@@ -328,6 +329,7 @@ pub fn worker_parts(
                 reap_count: inventory.reap_count as u64,
                 protected_refresh: Duration::from_millis(inventory.protected_refresh_ms),
                 patience: Duration::from_millis(inventory.operation_deadline_ms * 2),
+                look_patience: Duration::from_millis(inventory.operation_deadline_ms / 8),
             },
             on_round,
         )),

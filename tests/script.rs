@@ -323,3 +323,56 @@ fn the_easy_way_does_and_says_what_the_long_way_does() {
     }
     assert!(easy > 100, "{easy} calls may have gone the easy way");
 }
+
+/// What is asked of both ways alike, which differ in the letters that they are told of: of one the script defines nothing.
+fn ask_both(script: &mut Script, ways: &[String; 2], batch: &str, letter: &str, args: &[&str]) -> (Reply, u64) {
+    let words: Vec<Vec<u8>> = [&[letter], args].concat().iter().map(|word| word.as_bytes().to_vec()).collect();
+    let before = script.commands_called();
+    let short = script.call_words(&ways[0], (batch, "1"), letter, &words);
+    let called = script.commands_called() - before;
+    let long = script.call_words(&ways[1], (batch, "1"), &format!("{letter}G"), &words);
+    assert_eq!(short, long, "{batch}: {letter} {args:?}");
+    for part in 0..9 {
+        let stored = ways.clone().map(|way| script.stored(&way, part));
+        assert_eq!(stored[0], stored[1], "{batch}: {letter} {args:?}");
+    }
+    (short, called)
+}
+
+#[test]
+fn where_nothing_is_to_be_done_it_is_said_as_the_long_way_says_it() {
+    let redis = Redis::start();
+    let mut script = Script::new(&redis);
+    let (mut idle, mut taken) = (0, 0);
+    for seed in 0..20 {
+        let mut dice = Dice::new(seed);
+        let (mut now, mut known) = (NOW, "0".to_owned());
+        let ways = ["idle", "long"].map(|way| format!("{way}{seed}"));
+        redis.set_clock(CLOCK, now);
+        ask_both(&mut script, &ways, "set", "T", &["t1", "sku", "1000", "", ""]);
+        for step in 0..40 {
+            let (batch, id) = (step.to_string(), format!("id{step}"));
+            match dice.below(6) {
+                0 => {
+                    let ttl = (10 + dice.below(60_000)).to_string();
+                    ask_both(&mut script, &ways, &batch, "R", &[&id, "token", "sku", "1", &ttl]);
+                }
+                1 => drop(ask_both(&mut script, &ways, &batch, "P", &[&id, "1", &format!("sku{}", dice.below(3))])),
+                2 => now += [1, 10, 20_000][dice.below(3) as usize],
+                _ => {}
+            }
+            redis.set_clock(CLOCK, now);
+            let (reaped, called) =
+                ask_both(&mut script, &ways, &format!("x{step}"), "X", &[&format!("x{step}"), "100"]);
+            taken += i64::from(reaped.items()[2].items()[0].items()[0] != Reply::Int(0));
+            // The clock's GET, two looks, the call itself and what counts them.
+            idle += i64::from(called <= 5);
+            let (listed, _) = ask_both(&mut script, &ways, &format!("l{step}"), "L", &[&known]);
+            let Reply::Int(version) = listed.items()[2].items()[0].items()[0] else { panic!("{listed:?}") };
+            if dice.below(2) == 0 {
+                known = version.to_string();
+            }
+        }
+    }
+    assert!(idle > 400 && taken > 25, "{idle} {taken}");
+}

@@ -7,6 +7,7 @@
 
 mod call;
 mod job;
+mod look;
 mod queue;
 mod replies;
 mod runs;

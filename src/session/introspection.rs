@@ -8,7 +8,6 @@ use crate::inventory::docs::{KeysOf, Listed, keys_of, write_docs, write_entry};
 use crate::metrics::Label;
 use crate::resp::{Proto, ReplyQueue, splice, write};
 use crate::tenant::Tenant;
-use crate::upstream::command_reply::command_table_of;
 use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
 use std::fmt::Write;
@@ -168,7 +167,7 @@ impl Core {
         }
         knowledge.asking();
         let learn = move |reply: &[u8], _| {
-            knowledge.learn(command_table_of(reply));
+            knowledge.learn(reply);
             BytesMut::new()
         };
         let nobody = ReplyQueue::new(usize::MAX);

@@ -1,8 +1,6 @@
 //! What the upstream is: engine, version, what it knows. Asked, never assumed.
 
-use crate::command::CommandFacts;
 use crate::error::{Kind, UpstreamError};
-use bb8_redis::redis::Value;
 use std::fmt;
 
 /// Redis or Valkey.
@@ -62,43 +60,6 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (major, minor, patch) = self.version;
         write!(f, "{} {major}.{minor}.{patch}", self.name)
-    }
-}
-
-/// What the reply to COMMAND says for tenants' rights and isolation.
-#[must_use]
-pub fn command_facts(reply: &Value) -> CommandFacts {
-    let mut facts = CommandFacts::default();
-    if let Value::Array(commands) = reply {
-        commands.iter().for_each(|command| add_facts(&mut facts, command));
-    }
-    facts
-}
-
-fn add_facts(facts: &mut CommandFacts, command: &Value) {
-    let Value::Array(fields) = command else { return };
-    let number = |at: usize| match fields.get(at) {
-        Some(Value::Int(number)) => i32::try_from(*number).unwrap_or(i32::MAX),
-        _ => 0,
-    };
-    let words = |at: usize| match fields.get(at) {
-        Some(Value::Array(words) | Value::Set(words)) => words.iter().filter_map(word).collect(),
-        _ => Vec::new(),
-    };
-    let Some(name) = fields.first().and_then(word) else { return };
-    let movable = words(2).iter().any(|flag| flag == "movablekeys");
-    let categories = words(6);
-    facts.add(&name, (number(3), number(4), number(5)), movable, categories.iter().map(String::as_str));
-    if let Some(Value::Array(subcommands)) = fields.get(9) {
-        subcommands.iter().for_each(|subcommand| add_facts(facts, subcommand));
-    }
-}
-
-fn word(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::SimpleString(text) => Some(text.clone()),
-        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is known of the upstream, shared by all workers: its commands, what it is, why it could not be reached. Connections of
 //! the pool learn it; here is also decided when they ask again.
 
+use super::command_reply::command_table_of;
 use super::engine::Engine;
 use super::pool::Pool;
 use crate::command::CommandTable;
@@ -77,8 +78,8 @@ impl Knowledge {
     }
 
     /// The reply to COMMAND, where it is one.
-    pub fn learn(&self, commands: Option<CommandTable>) {
-        match commands {
+    pub fn learn(&self, reply: &[u8]) {
+        match command_table_of(reply, self.facts_wanted.load(Ordering::Acquire)) {
             Some(commands) => self.commands.store(Arc::new(commands)),
             None => self.doubt_commands(),
         }

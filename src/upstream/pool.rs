@@ -1,8 +1,7 @@
 //! The pool of connections that batches travel on: bb8 with a manager that makes a connection ready for scripts and knows
 //! when one is broken.
 
-use super::command_reply::command_table_of;
-use super::engine::{Engine, command_facts};
+use super::engine::Engine;
 use super::knowledge::Knowledge;
 use super::target::Target;
 use super::wire::{Reply, Wire, answer};
@@ -12,8 +11,8 @@ use crate::resp::write;
 use bb8_redis::bb8::{self, ErrorSink, ManageConnection};
 use bb8_redis::redis::Value;
 use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A connection older than this is replaced when it is free: addresses change, and a balancer's do silently.
@@ -23,9 +22,11 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 #[derive(Debug, Clone)]
 pub struct Fitting {
     /// The script's text: for an engine that reads `#!lua`, and for one that does not.
-    pub script_with_flags: Arc<str>,
+    pub script_with_flags: Cow<'static, str>,
     /// See above.
-    pub script_plain: Arc<str>,
+    pub script_plain: Cow<'static, str>,
+    /// The command that tells the time as the script knows it.
+    pub clock: Vec<Cow<'static, str>>,
     /// The namespace without which there is nothing to serve, where there is one: it is checked with each connection.
     pub home: Option<Claim>,
 }
@@ -51,7 +52,7 @@ pub struct Manager {
 pub struct PoolConnection {
     wire: Wire,
     sha: String,
-    script: Arc<str>,
+    script: Cow<'static, str>,
     broken: bool,
     knowledge: Arc<Knowledge>,
     metrics: Metrics,
@@ -125,7 +126,7 @@ impl Manager {
         let mut made = PoolConnection {
             wire,
             sha: String::new(),
-            script: Arc::clone(script),
+            script: script.clone(),
             broken: false,
             knowledge: Arc::clone(&self.knowledge),
             metrics: self.metrics.clone(),
@@ -253,12 +254,7 @@ impl PoolConnection {
                 if reply.first() == Some(&b'-') {
                     return answer(reply).map(drop);
                 }
-                let wanted = knowledge.facts_wanted.load(Ordering::Acquire);
-                let table = command_table_of(reply);
-                knowledge.learn(match answer(reply) {
-                    Ok(value) if wanted => table.map(|table| table.with_facts(command_facts(&value))),
-                    _ => table,
-                });
+                knowledge.learn(reply);
                 return Ok(());
             }
             match answer(reply)? {

@@ -31,6 +31,12 @@ impl Inventory {
         &self.batcher
     }
 
+    /// The same namespace, of the same batcher.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.space, &other.space)
+    }
+
     /// A namespace that holds less than its share of the batcher has room there however much others hold.
     fn has_room_for(&self, count: usize) -> bool {
         let own = self.space.queue.borrow().len() + count;

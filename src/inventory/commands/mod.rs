@@ -14,7 +14,7 @@ mod rollback;
 mod setstock;
 mod stock;
 
-pub use reap::operations as reap_operations;
+pub use reap::operation as reap_operation;
 
 use super::operation::ScriptOperation;
 use super::reply::{Outcome, Refusal};

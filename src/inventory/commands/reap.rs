@@ -38,17 +38,20 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
 }
 
 /// One for each cell, `count` reservations in all at the most. Of more cells than that each call takes others.
-pub fn operations(count: u64, cells: u16) -> Vec<ScriptOperation> {
+fn operations(count: u64, cells: u16) -> Vec<ScriptOperation> {
     let (each, rest) = (count / u64::from(cells), count % u64::from(cells));
     let first = fastrand::u16(..cells);
     (0..cells)
         .map(|index| ((first + index) % cells, each + u64::from(u64::from(index) < rest)))
         .filter(|(_, count)| *count > 0)
-        .map(|(cell, count)| {
-            let mut script = ScriptArgs::new(b'X');
-            script.push(&token());
-            script.push_number(count);
-            ScriptOperation::script(Operation::Reap, cell, script, Expect::Reaped)
-        })
+        .map(|(cell, count)| operation(cell, count))
         .collect()
+}
+
+/// `count` reservations of this cell at the most.
+pub fn operation(cell: u16, count: u64) -> ScriptOperation {
+    let mut script = ScriptArgs::new(b'X');
+    script.push(&token());
+    script.push_number(count);
+    ScriptOperation::script(Operation::Reap, cell, script, Expect::Reaped)
 }
