@@ -7,7 +7,7 @@ pub use self::process::Signals;
 
 use self::process::raise_file_limit;
 use crate::admin::{self, AdminState, Readiness};
-use crate::config::{self, Config, UpstreamUrl};
+use crate::config::{self, Config, ShownConfig, UpstreamUrl};
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::batcher::{BatcherLimits, Namespaces};
 use crate::inventory::reaper::ReaperSettings;
@@ -26,6 +26,7 @@ use crate::upstream::managed::Managed;
 use crate::upstream::pool::{Claim, Fitting};
 use crate::upstream::target::{Target, name_on};
 use crate::worker::{self, OnRound, StopBy, WorkerParts};
+use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub struct Running {
     stop: watch::Sender<Option<StopBy>>,
     tenants: watch::Sender<Arc<Tenants>>,
     knowledge: Arc<Knowledge>,
+    /// What `/config` tells, where it does.
+    shown: Option<Arc<ArcSwap<ShownConfig>>>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     managed: Option<Managed>,
@@ -86,6 +89,8 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     let target = target(config, managed.as_ref())?;
     let metrics = Metrics::new();
     let readiness = Arc::new(Readiness::new());
+    let shown = ShownConfig::of(config).for_others();
+    let shown = config.admin.show_config.then(|| Arc::new(ArcSwap::from_pointee(shown)));
     keep_figures(&metrics, &tenants);
     let (tenants, changed) = watch::channel(Arc::new(tenants));
     if config.tenants.is_empty() {
@@ -141,7 +146,15 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         tenants,
         knowledge: Arc::clone(&parts.knowledge),
         workers,
-        tasks: tasks(config, listeners, doors, admin, metrics.clone(), readiness, &parts),
+        tasks: tasks(
+            config,
+            listeners,
+            doors,
+            admin.map(|listener| (listener, AdminState { metrics: metrics.clone(), readiness, config: shown.clone() })),
+            &metrics,
+            &parts,
+        ),
+        shown,
         managed,
     };
     if let Some(tls) = &tls {
@@ -181,6 +194,9 @@ impl Running {
         }
         keep_figures(&self.metrics, &tenants);
         self.tenants.send_replace(Arc::new(tenants));
+        if let Some(shown) = &self.shown {
+            shown.store(Arc::new(ShownConfig::of(config).for_others()));
+        }
         Ok(())
     }
 
@@ -367,9 +383,8 @@ fn tasks(
     config: &Config,
     listeners: Listeners,
     doors: Vec<WorkerDoor>,
-    admin: Option<tokio::net::TcpListener>,
-    metrics: Metrics,
-    readiness: Arc<Readiness>,
+    admin: Option<(tokio::net::TcpListener, AdminState)>,
+    metrics: &Metrics,
     parts: &WorkerParts,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let (clients, knowledge, tenants) =
@@ -398,10 +413,9 @@ fn tasks(
             }
         }
     }));
-    if let Some(listener) = admin {
+    if let Some((listener, state)) = admin {
         tasks.push(tokio::spawn(async move {
-            if let Err(error) = admin::serve(listener, AdminState { metrics, readiness }, std::future::pending()).await
-            {
+            if let Err(error) = admin::serve(listener, state, std::future::pending()).await {
                 tracing::error!(%error, "the admin address is not served any more");
             }
         }));

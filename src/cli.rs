@@ -11,10 +11,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError, InventoryRights, Override, Passthrough, Tenant, UpstreamUrl};
+use crate::config::{
+    self, Config, ConfigError, InventoryRights, Override, Passthrough, ShownConfig, Tenant, UpstreamUrl,
+};
 use crate::tenant::acl::{self, AclSecret, AclTenant};
 
-pub use health::health;
+pub use health::{health, running};
 
 /// What a reader of `--help` wants to type next.
 const EXAMPLES: &str = "\
@@ -51,7 +53,14 @@ a restart, or nothing does where anything is wrong.";
 
 const CHECK_EXAMPLES: &str = "\
 Takes the flags and environment variables of `run`, so it says what `run` would do.
-Exits with 0 and a summary, or with 1 and one line a fault: file.toml:12: inventory.cells: 0 is not in 1..=1024";
+Exits with 0 and a summary, or with 1 and one line a fault: file.toml:12: inventory.cells: 0 is not in 1..=1024
+
+Examples:
+  inventory-sentinel check --config new.toml --against old.toml
+  inventory-sentinel check --config new.toml --against http://127.0.0.1:9121/config
+
+A sidecar tells what it runs with where its admin.show_config is true. It tells no secret, nor a hash of one: of those that both
+configurations hold it is said that they were not compared. Of files and environment variables that hold one the names are.";
 
 const ACL_EXAMPLES: &str = "\
 The user is the tenant's upstream_user, or else its name. Put the password in place of <password>, execute the line upstream,
@@ -163,9 +172,10 @@ pub struct CheckArgs {
     /// Also connect to the upstream, and report its engine, version, eviction policy, scripts and round-trip time
     #[arg(long)]
     pub connect: bool,
-    /// Also print what differs from this file, and which of it a running sidecar takes on SIGHUP
-    #[arg(long, value_name = "FILE")]
-    pub against: Option<PathBuf>,
+    /// Also print what differs from this file, or from what a sidecar runs with (http://ADMIN/config), and which of it it
+    /// takes on SIGHUP
+    #[arg(long, value_name = "FILE|URL")]
+    pub against: Option<String>,
 }
 
 /// For `acl`.
@@ -317,12 +327,17 @@ pub fn acl_line(config: &Config, tenant: &str, version: (u32, u32, u32)) -> Resu
 
 /// What differs between two configurations, one line each.
 #[must_use]
-pub fn changes(before: &Config, after: &Config) -> String {
-    let changes = config::diff(before, after);
-    if changes.is_empty() {
-        return "changes     none".to_owned();
+pub fn changes(before: &ShownConfig, after: &Config) -> String {
+    let after = ShownConfig::of(after);
+    let changes = config::diff_shown(before, &after);
+    let mut lines: Vec<String> = changes.iter().map(|change| format!("change      {change}")).collect();
+    if lines.is_empty() {
+        lines.push("changes     none".to_owned());
     }
-    changes.iter().map(|change| format!("change      {change}")).collect::<Vec<_>>().join("\n")
+    lines.extend(
+        before.not_compared(&after).iter().map(|path| format!("unknown     {path}: a sidecar tells no secret")),
+    );
+    lines.join("\n")
 }
 
 impl HealthArgs {

@@ -4,11 +4,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that talks to a person")]
 
 use std::fmt::Display;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use inventory_sentinel::cli::{self, AclArgs, CheckArgs, Cli, Command, ConfigArgs, DemoOptions, HealthArgs};
-use inventory_sentinel::config::{self, Config};
+use inventory_sentinel::config::{self, Config, ShownConfig};
 use inventory_sentinel::tenant::{self, Tenants};
 use inventory_sentinel::upstream::check;
 use inventory_sentinel::{app, logging, tls};
@@ -48,7 +49,10 @@ fn check(args: &CheckArgs) -> Result<(), String> {
     let report = if args.connect { Some(connect(&config)?) } else { None };
     println!("ok\n{}", cli::summary(&config));
     if let Some(before) = &args.against {
-        let before = config::load(Some(before), &[]).map_err(said)?;
+        let before = match before.split_once("://") {
+            Some(_) => cli::running(before)?,
+            None => ShownConfig::of(&config::load(Some(Path::new(before)), &[]).map_err(said)?),
+        };
         println!("{}", cli::changes(&before, &config));
     }
     if let Some(report) = report {

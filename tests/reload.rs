@@ -186,3 +186,109 @@ fn check_says_what_would_change_and_what_needs_a_restart() {
     }
     assert!(!out.contains("another") && !out.contains("secret"), "{out}");
 }
+
+/// Two tenants, with every kind of secret that a configuration can hold.
+const SECRETIVE: &str = r#"
+[listen]
+auth_failure_ms = 1
+
+[admin]
+show_config = true
+
+[[tenants]]
+name = "acme"
+password = "acme-secret"
+upstream_user = "acme-upstream"
+upstream_password = "acme-upstream-secret"
+
+[[tenants]]
+name = "rival"
+password = "rival-secret"
+
+[[tenants]]
+name = "hashed"
+password_hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$5tXCdHqd6p0MSaPTBPEKXcKyCm3DhHlcRdyqfE+IDQg"
+
+[[tenants]]
+name = "filed"
+password_file = "DIR/word"
+
+[[tenants]]
+name = "named"
+password_env = "TENANTS_TEST_PASSWORD"
+"#;
+
+#[test]
+fn check_compares_with_what_a_sidecar_runs_with() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start_with(&redis, TWO, &["admin.show_config=true"], |_| {});
+    let (upstream, url) = (redis.url(), format!("http://{}/config", tenants.sidecar.admin));
+    let path = tenants.path("new").display().to_string();
+    let check = |new: &str, url: &str| {
+        std::fs::write(&path, new).expect("a file");
+        let settings = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--set", "admin.show_config=true"];
+        let args = [&["check", "--config", &path, "--upstream", &upstream, "--against", url], &settings[..]].concat();
+        let (status, out, err) = common::sidecar::run_to_end(&args);
+        assert_eq!(status, Some(0), "{out}{err}");
+        assert!(!out.contains("-secret"), "{out}");
+        let told = out.lines().filter(|line| ["change", "unknow"].iter().any(|word| line.starts_with(word)));
+        told.map(|line| line.split_once(' ').map_or(line, |(_, told)| told.trim()).to_owned()).collect::<Vec<_>>()
+    };
+    let unknown = ["acme", "rival"].map(|name| format!("tenants.{name}.password: a sidecar tells no secret"));
+    let with_unknown =
+        |changes: &[&str]| changes.iter().map(|&change| change.to_owned()).chain(unknown.clone()).collect::<Vec<_>>();
+    assert_eq!(check(TWO, &url), with_unknown(&["none"]));
+    let changed = two("clients_max = 3");
+    assert_eq!(check(&changed, &url), with_unknown(&["tenants.acme.clients_max: 0 -> 3"]));
+    // What is in force is told, and not what the file has become.
+    tenants.becomes(&changed, "ok");
+    assert_eq!(check(&changed, &url[..url.len() - "/config".len()]), with_unknown(&["none"]));
+    tenants.becomes("[listen]\nauth_failure_ms = 3\n", "failed");
+    assert_eq!(check(&changed, &url), with_unknown(&["none"]));
+    assert_eq!(
+        check(&changed.replace("listen]", "listen]\nhandshake_ms = 77"), &url),
+        with_unknown(&["listen.handshake_ms: 5000 -> 77 (needs a restart)"])
+    );
+    let (status, _, err) = common::sidecar::run_to_end(&["check", "--against", "https://127.0.0.1:1/config"]);
+    assert!(status == Some(1) && err.contains("neither a file nor http://"), "{err}");
+}
+
+#[test]
+fn a_sidecar_tells_its_configuration_on_the_admin_address_alone_where_it_may_and_no_secret() {
+    let redis = Redis::start();
+    let mut conn = redis.conn();
+    conn.call("ACL SETUSER acme-upstream on >acme-upstream-secret ~* &* +@all").expect_ok();
+    conn.call("CONFIG SET requirepass upstream-secret").expect_ok();
+    let url = redis.url().replace("redis://", "redis://default:upstream-secret@");
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("word"), "filed-secret").expect("a file");
+    std::fs::write(at("sentinel.toml"), SECRETIVE.replace("DIR", &dir.path().display().to_string())).expect("a file");
+    let listen = ["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let mut command = common::sidecar::command(&listen);
+    command.env("TENANTS_TEST_PASSWORD", "from the environment");
+    command.args(["--config", &at("sentinel.toml"), "--upstream", &url]);
+    let sidecar = common::Sidecar::launch_command(command);
+    sidecar.wait_ready();
+    let (status, told) = sidecar.http("/config");
+    assert_eq!(status, 200, "{told}");
+    for secret in
+        ["-secret", "argon2", "c2FsdHNhbHRzYWx0", "5tXCdHqd6p0MSaPTBPEKXcKyCm3DhHlcRdyqfE", "default:", "from the"]
+    {
+        assert!(!told.contains(secret), "{secret} in {told}");
+    }
+    for shown in ["acme-upstream", "/word", "TENANTS_TEST_PASSWORD", "tenants.hashed.password_hash", "127.0.0.1"] {
+        assert!(told.contains(shown), "{shown} not in {told}");
+    }
+    // A client's listener tells nothing of the kind.
+    let mut conn = sidecar.conn();
+    conn.send(b"GET /config HTTP/1.1\r\n\r\n");
+    assert!(String::from_utf8(conn.raw()).expect("a reply of text").starts_with("-NOAUTH"));
+
+    let silent = Tenanted::start(&Redis::start(), TWO);
+    let (status, told) = silent.sidecar.http("/config");
+    assert!(status == 403 && !told.contains("acme"), "{told}");
+    let asked = format!("http://{}/config", silent.sidecar.admin);
+    let (status, _, err) = common::sidecar::run_to_end(&["check", "--against", &asked]);
+    assert!(status == Some(1) && err.contains("admin.show_config"), "{err}");
+}

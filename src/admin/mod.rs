@@ -1,4 +1,4 @@
-//! HTTP for those who watch the sidecar: `/metrics`, `/healthz`, `/readyz`.
+//! HTTP for those who watch the sidecar: `/metrics`, `/healthz`, `/readyz`, and where it is wanted `/config`.
 //!
 //! Owns what these answer. Never touches a client's connection, never asks the upstream: it tells what others recorded.
 
@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -24,10 +25,11 @@ use tokio::time::timeout;
 
 pub use readiness::{Readiness, ReadinessSnapshot};
 
+use crate::config::ShownConfig;
 use crate::metrics::Metrics;
 use bounded::BoundedListener;
 
-const PATHS: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
+const PATHS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/config"];
 /// The text format's version, without which Prometheus 3 refuses a scrape.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// For answering one request: each is a walk over memory, so this is reached only where the machine is stalled.
@@ -40,6 +42,8 @@ pub struct AdminState {
     pub metrics: Metrics,
     /// For `/readyz`.
     pub readiness: Arc<Readiness>,
+    /// For `/config`; None: it is not told.
+    pub config: Option<Arc<ArcSwap<ShownConfig>>>,
 }
 
 /// Answers on this listener until `shutdown` is ready, and then until the answers under way are out.
@@ -73,6 +77,7 @@ fn router(state: AdminState) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(move || async move { alive(started) }))
         .route("/readyz", get(ready))
+        .route("/config", get(config))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(bounded_in_time))
@@ -97,6 +102,13 @@ async fn ready(State(state): State<AdminState>) -> Response {
     let ReadinessSnapshot { ready, reasons, since } = state.readiness.snapshot();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer(status, &json!({ "ready": ready, "reasons": reasons, "for_seconds": since.elapsed().as_secs() }))
+}
+
+async fn config(State(state): State<AdminState>) -> Response {
+    match &state.config {
+        Some(config) => answer(StatusCode::OK, &json!(**config.load())),
+        None => answer(StatusCode::FORBIDDEN, &json!({ "error": "it is told where admin.show_config = true" })),
+    }
 }
 
 async fn unknown() -> Response {

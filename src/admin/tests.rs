@@ -18,7 +18,7 @@ struct Running {
 async fn start(idle_max: Option<Duration>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let state = AdminState { metrics: Metrics::new(), readiness: Arc::new(Readiness::new()) };
+    let state = AdminState { metrics: Metrics::new(), readiness: Arc::new(Readiness::new()), config: None };
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move { stopped.await.unwrap_or(()) };
     let listener = match idle_max {

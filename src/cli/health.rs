@@ -1,7 +1,9 @@
-//! Asks a running sidecar whether it is alive, so that an image without a shell or curl can have a health check.
+//! Asks a running sidecar whether it is alive, so that an image without a shell or curl can have a health check; and what it is
+//! configured as.
 //!
 //! Owns the smallest HTTP client that can. Never waits longer than its time limit.
 
+use crate::config::ShownConfig;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// An answer is a few hundred bytes.
 const ANSWER_MAX: usize = 16 * 1024;
+/// A tenant is a kilobyte or two of it.
+const CONFIG_MAX: usize = 64 * 1024 * 1024;
 
 /// The body of `GET /healthz` from this admin address, if the answer is 200.
 ///
@@ -17,7 +21,27 @@ const ANSWER_MAX: usize = 16 * 1024;
 ///
 /// One line that says why the sidecar does not count as alive.
 pub fn health(address: &str) -> Result<String, String> {
-    let answer = ask(address, Instant::now() + TIME_LIMIT).map_err(|error| format!("{address}: {error}"))?;
+    get(address, "/healthz", ANSWER_MAX)
+}
+
+/// What a running sidecar is configured as: `http://host:port`, with `/config` behind it or without.
+///
+/// # Errors
+///
+/// One line that says why it is not known.
+pub fn running(url: &str) -> Result<ShownConfig, String> {
+    let Some(address) = url.strip_prefix("http://") else {
+        return Err(format!("--against: {url:?} is neither a file nor http://host:port/config"));
+    };
+    let (address, path) = address.split_once('/').unwrap_or((address, ""));
+    let path = if path.is_empty() { "/config".to_owned() } else { format!("/{path}") };
+    let body = get(address, &path, CONFIG_MAX)?;
+    serde_json::from_str(&body).map_err(|error| format!("{url}: it does not tell a configuration: {error}"))
+}
+
+fn get(address: &str, path: &str, most: usize) -> Result<String, String> {
+    let answer =
+        ask(address, path, most, Instant::now() + TIME_LIMIT).map_err(|error| format!("{address}: {error}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     match status.split(' ').nth(1) {
@@ -26,17 +50,17 @@ pub fn health(address: &str) -> Result<String, String> {
     }
 }
 
-fn ask(address: &str, deadline: Instant) -> io::Result<String> {
+fn ask(address: &str, path: &str, most: usize, deadline: Instant) -> io::Result<String> {
     let left = || {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(io::Error::from(io::ErrorKind::TimedOut)) } else { Ok(left) }
     };
     let mut stream = connect(address, left()?)?;
     stream.set_write_timeout(Some(left()?))?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
-    let mut part = [0; 1024];
-    while answer.len() < ANSWER_MAX {
+    let mut part = [0; 4096];
+    while answer.len() < most {
         stream.set_read_timeout(Some(left()?))?;
         match stream.read(&mut part) {
             Ok(0) => break,

@@ -2,12 +2,10 @@
 //!
 //! Owns the list of keys that may change under way. Never shows a secret.
 
-use super::tenants::Tenant;
 use super::{
-    Acknowledge, AppendFsync, Config, InventoryRights, LogFormat, Passthrough, Pin, Secret, SocketMode, Span,
-    UpstreamUrl,
+    Acknowledge, AppendFsync, Config, InventoryRights, LogFormat, Passthrough, Pin, Secret, ShownConfig, SocketMode,
+    Span, UpstreamUrl,
 };
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -51,41 +49,40 @@ impl fmt::Display for Change {
 /// All that differs, in the order of the keys and then of the tenants' names.
 #[must_use]
 pub fn diff(before: &Config, after: &Config) -> Vec<Change> {
-    let mut changes: Vec<Change> = before
-        .shown()
-        .into_iter()
-        .zip(after.shown())
-        .filter(|(before, after)| before != after)
-        .map(|((key, before), (_, after))| {
-            let needs_restart = !RELOADABLE.contains(&key.as_str());
-            Change { key, before: Some(before), after: Some(after), needs_restart }
-        })
-        .collect();
+    diff_shown(&ShownConfig::of(before), &ShownConfig::of(after))
+}
+
+/// The same of what is shown of them. What one of them does not know, being of another version, is not compared.
+#[must_use]
+pub fn diff_shown(before: &ShownConfig, after: &ShownConfig) -> Vec<Change> {
+    let mut changes = of_keys(&before.keys, &after.keys, "", |key| !RELOADABLE.contains(&key));
     // Its password may be another though it is shown alike.
-    if before.upstream != after.upstream && !changes.iter().any(|change| change.key == "upstream.url") {
+    let url_differs = before.differs_in(after, "upstream.url") || before.is_new_in(after, "upstream.url");
+    if url_differs && !changes.iter().any(|change| change.key == "upstream.url") {
         changes.push(changed("upstream.url".to_owned(), true));
     }
-    let by_name = |config: &Config| -> BTreeMap<String, Tenant> {
-        config.tenants.iter().map(|tenant| (tenant.name.clone(), tenant.clone())).collect()
-    };
-    let (old, new) = (by_name(before), by_name(after));
+    let (old, new) = (&before.tenants, &after.tenants);
     // AUTH is the upstream's to judge where there are none.
     let told_apart = old.is_empty() != new.is_empty();
-    for (name, tenant) in &old {
+    for (name, tenant) in old {
         let key = format!("tenants.{name}");
         match new.get(name) {
             None => changes.push(Change {
                 key,
                 before: Some(String::new()),
                 after: None,
-                needs_restart: told_apart || tenant.has_door(),
+                needs_restart: told_apart || has_door(tenant),
             }),
-            Some(now) if now != tenant => changes.extend(of_tenant(&key, tenant, now)),
-            Some(_) => {}
+            Some(now) => {
+                changes.extend(of_keys(tenant, now, &format!("{key}."), |key| TENANT_FIXED.contains(&key)));
+                let secrets = ["password", "password_hash", "upstream_password"];
+                let paths = secrets.iter().map(|secret| format!("{key}.{secret}"));
+                changes.extend(paths.filter(|path| before.differs_in(after, path)).map(|path| changed(path, false)));
+            }
         }
     }
     for (name, tenant) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-        let needs_restart = told_apart || tenant.has_door();
+        let needs_restart = told_apart || has_door(tenant);
         changes.push(Change {
             key: format!("tenants.{name}"),
             before: None,
@@ -100,30 +97,28 @@ fn changed(key: String, needs_restart: bool) -> Change {
     Change { key, before: Some(String::new()), after: Some(String::new()), needs_restart }
 }
 
-fn of_tenant(path: &str, before: &Tenant, after: &Tenant) -> Vec<Change> {
-    let mut changes: Vec<Change> = before
-        .shown()
-        .into_iter()
-        .zip(after.shown())
-        .filter(|(before, after)| before != after)
-        .map(|((key, before), (_, after))| Change {
-            key: format!("{path}.{key}"),
-            before: Some(before),
-            after: Some(after),
-            needs_restart: TENANT_FIXED.contains(&key),
+fn of_keys(
+    before: &[(String, String)],
+    after: &[(String, String)],
+    path: &str,
+    needs_restart: impl Fn(&str) -> bool,
+) -> Vec<Change> {
+    let differs = |(key, before): &(String, String)| {
+        let (_, after) = after.iter().find(|(known, _)| known == key)?;
+        (before != after).then(|| Change {
+            needs_restart: needs_restart(key),
+            key: format!("{path}{key}"),
+            before: Some(before.clone()),
+            after: Some(after.clone()),
         })
-        .collect();
-    let secrets = [
-        ("password", &before.password, &after.password),
-        ("password_hash", &before.password_hash, &after.password_hash),
-        ("upstream_password", &before.upstream_password, &after.upstream_password),
-    ];
-    for (key, before, after) in secrets {
-        if before.is_some() && after.is_some() && before != after {
-            changes.push(changed(format!("{path}.{key}"), false));
-        }
-    }
-    changes
+    };
+    before.iter().filter_map(differs).collect()
+}
+
+/// It has a listener of its own.
+fn has_door(tenant: &[(String, String)]) -> bool {
+    let none = Shown::shown(&String::new());
+    tenant.iter().any(|(key, value)| matches!(key.as_str(), "tcp" | "unix") && *value != none)
 }
 
 /// A value as it may be shown.
@@ -220,5 +215,46 @@ mod tests {
         assert_eq!(changes(&acme(""), &acme("").replace("\"a\"", "\"b\"")), ["tenants.acme.password: changed"]);
         assert_eq!(changes(&acme(""), &acme("unix = \"/u\"")), ["tenants.acme.unix: \"\" -> \"/u\" (needs a restart)"]);
         assert_eq!(changes("", &acme("")), ["tenants.acme: added (needs a restart)"]);
+    }
+
+    #[test]
+    fn what_others_are_told_has_no_secret_and_nothing_that_is_made_of_one() {
+        let shown = |text: &str| ShownConfig::of(&load_text(text, &[]).unwrap());
+        let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$5tXCdHqd6p0MSaPTBPEKXcKyCm3DhHlcRdyqfE+IDQg";
+        let text = |word: &str| {
+            format!(
+                "[upstream]\nurl = \"redis://ursula:{word}-url@h\"\n[[tenants]]\nname = \"acme\"\npassword = \"{word}\"\n\
+                 upstream_user = \"u\"\nupstream_password = \"{word}-upstream\"\n\
+                 [[tenants]]\nname = \"zed\"\npassword_hash = \"{hash}\"\n"
+            )
+        };
+        let of_tiger = shown(&text("tiger"));
+        let told = serde_json::to_string(&of_tiger.clone().for_others()).unwrap();
+        for secret in ["tiger", "ursula", "argon2id", "5tXCdHqd6p0MSaPTBPEKXcKyCm3DhHlcRdyqfE"] {
+            assert!(!told.contains(secret) && !format!("{of_tiger:?}").contains(secret), "{secret}: {told}");
+        }
+        // Whatever the secrets are the same is told, and also where somebody forgets to ask for what may be told.
+        assert_eq!(told, serde_json::to_string(&shown(&text("lion"))).unwrap());
+        let read: ShownConfig = serde_json::from_str(&told).unwrap();
+        let none: [Change; 0] = [];
+        assert_eq!(diff_shown(&read, &shown(&text("lion"))), none);
+        let all =
+            ["tenants.acme.password", "tenants.acme.upstream_password", "tenants.zed.password_hash", "upstream.url"];
+        assert_eq!(read.not_compared(&shown(&text("lion"))), all);
+        assert!(of_tiger.not_compared(&shown(&text("lion"))).is_empty());
+        // That there is one is known.
+        let without = text("lion").replace("ursula:lion-url@", "");
+        let changes: Vec<String> = diff_shown(&read, &shown(&without)).iter().map(ToString::to_string).collect();
+        assert_eq!(changes, ["upstream.url: changed (needs a restart)"]);
+    }
+
+    #[test]
+    fn what_another_version_does_not_know_is_not_compared() {
+        let mut before = ShownConfig::of(&Config::default());
+        before.keys.retain(|(key, _)| key != "inventory.cells");
+        before.keys.push(("inventory.gone".to_owned(), "1".to_owned()));
+        let after = ShownConfig::of(&load_text("[inventory]\ncells = 2\nreap_count = 7", &[]).unwrap());
+        let changes: Vec<String> = diff_shown(&before, &after).iter().map(ToString::to_string).collect();
+        assert_eq!(changes, ["inventory.reap_count: 1000 -> 7 (needs a restart)"]);
     }
 }

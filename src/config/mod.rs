@@ -7,6 +7,7 @@ mod diff;
 mod fault;
 mod load;
 mod relations;
+mod shown;
 mod tenants;
 mod time;
 mod upstream;
@@ -21,9 +22,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use diff::{Change, diff};
+pub use diff::{Change, diff, diff_shown};
 pub use fault::{ConfigError, Fault};
 pub use load::{Override, load, load_from};
+pub use shown::ShownConfig;
 pub use tenants::Tenant;
 pub use time::Span;
 pub(crate) use upstream::SOCKET_PATH_MAX;
@@ -176,6 +178,8 @@ tables! {
     admin: Admin {
         /// `host:port` (port 0: any free one); empty for none.
         listen: String = "127.0.0.1:9121".to_owned();
+        /// `/config` tells the configuration that is in force, without its secrets.
+        show_config: bool = false;
     }
     /// `[inventory]`: the INV commands.
     inventory: Inventory {
