@@ -246,10 +246,10 @@ fn a_fault_names_line_key_value_and_what_is_right() {
             "[log]\nlevl = \"info\"",
             "f.toml:2: log.levl: no such key (did you mean \"level\"?); [log] has format, level",
         ),
-        ("[admin]\nquux = 1", "f.toml:2: admin.quux: no such key; [admin] has listen"),
+        ("[admin]\nquux = 1", "f.toml:2: admin.quux: no such key; [admin] has listen, show_config"),
         (
             "[admin]\ncells = 1",
-            "f.toml:2: admin.cells: no such key (did you mean inventory.cells?); [admin] has listen",
+            "f.toml:2: admin.cells: no such key (did you mean inventory.cells?); [admin] has listen, show_config",
         ),
         (
             "cells = 1",
