@@ -17,7 +17,7 @@ CARGO_DENY_VERSION := 0.20.2
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance engines bench bench-publish criterion instructions instructions-store \
+.PHONY: help demo test conformance engines bench bench-publish neighbours criterion instructions instructions-store \
 	recording soak lint fmt docs deny server clients valgrind python
 
 help: ## this list
@@ -40,6 +40,9 @@ engines: server ## pass-through, differential and redis-cli tests against other 
 
 bench: server python ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look
 	CARGO="$(CARGO)" python3 benches/harness/main.py --rounds $(ROUNDS) $(BENCH_ARGS)
+
+neighbours: server python ## a quiet tenant's latency beside another's flood, into benches/results; 4 minutes, ROUNDS=1 for less
+	CARGO="$(CARGO)" python3 benches/harness/neighbours.py --rounds $(ROUNDS) --store
 
 criterion: server ## wire path, whole worker, and redis-server's CPU by layout: what each part costs by itself
 	$(CARGO) bench --bench wire --bench session --bench script
