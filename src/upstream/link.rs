@@ -72,6 +72,22 @@ struct Inner {
     hello: Bytes,
 }
 
+impl Inner {
+    fn new() -> Self {
+        Self {
+            state: State::Connecting,
+            out: BytesMut::new(),
+            written: 0,
+            slots: VecDeque::new(),
+            scripts: 0,
+            wakeup: Wakeup::default(),
+            waiters: Vec::new(),
+            last_error: None,
+            hello: Bytes::new(),
+        }
+    }
+}
+
 /// Whose requests a link carries.
 pub enum Sharing {
     /// Of many clients; it reconnects by itself.
@@ -138,17 +154,7 @@ impl Link {
             greeting,
             sharing,
             metrics: metrics.clone(),
-            inner: RefCell::new(Inner {
-                state: State::Connecting,
-                out: BytesMut::new(),
-                written: 0,
-                slots: VecDeque::new(),
-                scripts: 0,
-                wakeup: Wakeup::default(),
-                waiters: Vec::new(),
-                last_error: None,
-                hello: Bytes::new(),
-            }),
+            inner: RefCell::new(Inner::new()),
             members: RefCell::default(),
             name: RefCell::default(),
             counted: Cell::new(None),

@@ -99,22 +99,11 @@ fn requests_until(bytes: &[u8], limit: usize) -> (usize, usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::{ReplyQueue, Wakeup};
-    use bytes::{Buf, Bytes};
-    use std::collections::VecDeque;
+    use crate::resp::ReplyQueue;
+    use bytes::Buf;
 
     fn inner() -> Inner {
-        Inner {
-            state: State::Up,
-            out: BytesMut::new(),
-            written: 1000,
-            slots: VecDeque::new(),
-            scripts: 0,
-            wakeup: Wakeup::default(),
-            waiters: Vec::new(),
-            last_error: None,
-            hello: Bytes::new(),
-        }
+        Inner { state: State::Up, written: 1000, ..Inner::new() }
     }
 
     fn request(number: usize) -> Vec<u8> {
