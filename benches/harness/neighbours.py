@@ -99,7 +99,7 @@ class Scene:
         return answer["p50_us"], answer["p99_us"]
 
     def flooded(self, flood, kind, way):
-        """What the quiet one is told while the flood goes this way, and how much of it there was a second."""
+        """What the quiet one is told while the flood goes this way; and of the flood, what was answered a second."""
         ports = self.ports[way]
         if flood == PASSWORDS:
             ended = threading.Event()
@@ -108,13 +108,13 @@ class Scene:
             found = self.measure(kind)
             ended.set()
             [thread.join() for thread in threads]
-            return found
+            return *found, 0
         what, clients, pipeline, tenant = FLOODS[flood]
         flooding = self.load(what, ports[tenant], clients, pipeline, SECONDS + 0.5)
         time.sleep(0.25)
         found = self.measure(kind)
-        flooding.communicate()
-        return found
+        answer = json.loads(flooding.communicate()[0])
+        return *found, answer["requests"] / answer["seconds"]
 
     def stop(self):
         for process in self.processes:
