@@ -17,7 +17,7 @@ CARGO_DENY_VERSION := 0.20.2
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance engines bench bench-publish neighbours criterion instructions instructions-store \
+.PHONY: help demo test conformance engines bench bench-publish neighbours tenants criterion instructions instructions-store \
 	recording soak lint fmt docs deny server clients valgrind python
 
 help: ## this list
@@ -43,6 +43,9 @@ bench: server python ## every load against going direct and other proxies, about
 
 neighbours: server python ## a quiet tenant's latency beside another's flood, into benches/results; 4 minutes, ROUNDS=1 for less
 	CARGO="$(CARGO)" python3 benches/harness/neighbours.py --rounds $(ROUNDS) --store
+
+tenants: server python ## what a tenant costs: rewriting, and a thousand of them, into benches/results; 2 minutes
+	CARGO="$(CARGO)" python3 benches/harness/tenants.py --store
 
 criterion: server ## wire path, whole worker, and redis-server's CPU by layout: what each part costs by itself
 	$(CARGO) bench --bench wire --bench session --bench script
