@@ -44,7 +44,7 @@ bench: server python ## every load against going direct and other proxies, about
 neighbours: server python ## a quiet tenant's latency beside another's flood, into benches/results; 4 minutes, ROUNDS=1 for less
 	CARGO="$(CARGO)" python3 benches/harness/neighbours.py --rounds $(ROUNDS) --store
 
-tenants: server python ## what a tenant costs: rewriting, and a thousand of them, into benches/results; 2 minutes
+tenants: server python ## what a tenant costs: rewriting, and a thousand of them, into benches/results; 3 minutes
 	CARGO="$(CARGO)" python3 benches/harness/tenants.py --store
 
 criterion: server ## wire path, whole worker, and redis-server's CPU by layout: what each part costs by itself
