@@ -17,7 +17,7 @@ CARGO_DENY_VERSION := 0.20.2
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance engines bench bench-publish neighbours tenants criterion instructions instructions-store \
+.PHONY: help demo test conformance attack engines bench bench-publish neighbours tenants criterion instructions instructions-store \
 	recording soak lint fmt docs deny server clients valgrind python
 
 help: ## this list
@@ -34,6 +34,10 @@ test: server clients ## all tests, against a real server
 conformance: ## Redis's own test suite, directly and through the sidecar; UNITS="unit/multi unit/acl" for some of it
 	$(CARGO) build --release
 	bash tests/conformance/run.sh $(UNITS)
+
+attack: server ## two million random requests, each reply held against its own; PAIRING_SEED, PAIRING_REQUESTS for others
+	PAIRING_SEED=$${PAIRING_SEED:-$$(date +%s)} PAIRING_REQUESTS=$${PAIRING_REQUESTS:-2000000} \
+	$(CARGO) test --test pairing -- --nocapture
 
 engines: server ## pass-through, differential and redis-cli tests against other engines, or those in ENGINES
 	tests/engines/run.sh $(ENGINES)
