@@ -35,7 +35,7 @@ conformance: ## Redis's own test suite, directly and through the sidecar; UNITS=
 	$(CARGO) build --release
 	bash tests/conformance/run.sh $(UNITS)
 
-engines: server ## pass-through, differential and redis-cli tests against other engines, or those in ENGINES
+engines: server clients ## the tests of what may differ between engines against three others, or those in ENGINES
 	tests/engines/run.sh $(ENGINES)
 
 bench: server python ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look

@@ -76,7 +76,7 @@ fn the_sidecars_own_connections_bear_its_hosts_name_and_clients_see_nothing_of_i
 #[test]
 fn a_tenants_own_user_need_not_have_the_right_to_a_name() {
     let redis = Redis::start();
-    redis.conn().call("ACL SETUSER walled on >wall ~* &* +@all -client|setname -client").expect_ok();
+    redis.conn().call("ACL SETUSER walled on >wall ~* &* +@all -client").expect_ok();
     let config =
         format!("{}upstream_user = \"walled\"\nupstream_password = \"wall\"\n", TWO.trim_end().to_owned() + "\n");
     let tenants = Tenanted::start(
