@@ -341,7 +341,7 @@ fn what_waits_in_tls_is_sent_while_nothing_else_is_to_be_done() {
     // What TLS holds at most, 64 KiB, is more than one of them.
     let value = vec![b'x'; 48 * 1024];
     conn.call_args(&[b"SET".as_slice(), b"k", &value]).expect_ok();
-    conn.receive_buffer(16 * 1024);
+    conn.receive_buffer(128 * 1024);
     let out = || figure(&sidecar, "inventory_sentinel_bytes_total{direction=\"client_out\"} ") as usize;
     // Of SET's reply, which may be read before it is counted.
     let before = b"+OK\r\n".len();

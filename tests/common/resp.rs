@@ -278,7 +278,8 @@ impl Conn {
         self.stream.set_write_timeout(Some(patience)).expect("a timeout");
     }
 
-    /// What the kernel takes for it before it is read is bounded by this.
+    /// What the kernel takes for it before it is read is bounded by this. Below what it has offered the peer already (64 KiB) it
+    /// throws away what comes, which is sent again later and later while nobody reads: a minute and more on a busy machine.
     pub fn receive_buffer(&mut self, bytes: usize) {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(bytes).expect("a buffer");
     }
