@@ -39,7 +39,7 @@ attack: server ## two million random requests, each reply held against its own; 
 	PAIRING_SEED=$${PAIRING_SEED:-$$(date +%s)} PAIRING_REQUESTS=$${PAIRING_REQUESTS:-2000000} \
 	$(CARGO) test --test pairing -- --nocapture
 
-engines: server ## pass-through, differential and redis-cli tests against other engines, or those in ENGINES
+engines: server clients ## the tests of what may differ between engines against three others, or those in ENGINES
 	tests/engines/run.sh $(ENGINES)
 
 bench: server python ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look
