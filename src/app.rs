@@ -7,7 +7,7 @@ pub use self::process::Signals;
 
 use self::process::raise_file_limit;
 use crate::admin::{self, AdminState, Readiness};
-use crate::config::{self, Config, ShownConfig, UpstreamUrl};
+use crate::config::{self, Acknowledge, Config, ShownConfig, UpstreamUrl};
 use crate::error::{Kind, UpstreamError};
 use crate::inventory::batcher::{BatcherLimits, Namespaces};
 use crate::inventory::reaper::ReaperSettings;
@@ -20,6 +20,7 @@ use crate::session::SessionSettings;
 use crate::session::walks::Pages;
 use crate::tenant::{Tenants, resolve};
 use crate::tls::{self, ListenerTls, UpstreamTls};
+use crate::upstream::check;
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::links::LinkLimits;
 use crate::upstream::managed::Managed;
@@ -393,7 +394,7 @@ fn tasks(
     let of_listener = metrics.clone();
     let mut tasks = vec![tokio::spawn(async move { listeners.accept(&doors, clients_max, &of_listener).await })];
     tasks.push(tokio::spawn(async move {
-        let (mut memory, mut told) = (Memory::default(), Vec::new());
+        let (mut memory, mut told, mut told_of_disk) = (Memory::default(), Vec::new(), false);
         loop {
             tokio::time::sleep(UPKEEP).await;
             let commands = knowledge.commands.load();
@@ -408,6 +409,12 @@ fn tasks(
                 told = unknown;
             }
             drop(commands);
+            let blind = knowledge.engine.load().as_ref().as_ref().is_some_and(|engine| !engine.knows_its_disk());
+            let fsync = blind && tenants.borrow().all().any(|tenant| tenant.acknowledge == Acknowledge::Fsync);
+            if fsync && !told_of_disk {
+                tracing::warn!("{}", check::NO_FSYNC);
+            }
+            told_of_disk = fsync;
             if memory.is_idle(clients.count()) {
                 memory::give_back();
             }
