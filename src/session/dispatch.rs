@@ -159,7 +159,6 @@ impl Core {
             }
             Route::Link => self.send_on_link(frame, None),
             Route::Script => self.send_on_link(frame, Watch::effect(Effect::Script)),
-            Route::Rewritten(_) if self.back.is_some() => self.send_on_link(frame, None),
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
                     let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: false };

@@ -165,11 +165,11 @@ impl Core {
             // From 7.2 on a refused AUTH is not answered while an earlier reply waits to be written.
             Route::Local(Local::Auth | Local::Hello) if self.replies.waiting() > 0 => return Step::Blocked,
             Route::Inventory | Route::Refuse(_) | Route::Pin(Pin::Wait) => {}
-            Route::Rewritten(_) if self.back.is_some() => return self.send_on_pin(frame, args, route),
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
                     let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: false };
-                    return self.send_watched(request.as_deref().unwrap_or(frame), Some(Box::new(watch)), route);
+                    let watch = self.with_way_back(Some(Box::new(watch)));
+                    return self.send_watched(request.as_deref().unwrap_or(frame), watch, route);
                 }
                 None => return self.send_on_pin(frame, args, route),
             },

@@ -3,6 +3,7 @@
 use super::core::{Core, Lane, Step};
 use super::rewritten::request;
 use crate::command::{Pin, Route};
+use crate::config::Passthrough;
 use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
 use std::cell::Cell;
@@ -22,6 +23,10 @@ impl Core {
             return Step::Blocked;
         }
         let Some(pin) = &self.pin else { return Step::Blocked };
+        let tenant = &self.room.tenant;
+        // The upstream user of a tenant that is shut in may publish on channels of the tenant's alone.
+        let is_shut_in = tenant.passthrough == Passthrough::Isolated && tenant.upstream.is_some();
+        let marker = if is_shut_in { tenant.space.outside(MARKER) } else { BytesMut::from(MARKER) };
         let propagated = Rc::new(Cell::new(false));
         let (by_ping, by_publish) = (Rc::clone(&propagated), Rc::clone(&propagated));
         let counts_any =
@@ -35,7 +40,7 @@ impl Core {
             BytesMut::new()
         };
         pin.send(&request(&[b"PING"]), self.replies.muted_ticket(), Watch::rewrite(ping));
-        pin.send(&request(&[b"SPUBLISH", MARKER, b""]), self.replies.muted_ticket(), Watch::rewrite(publish));
+        pin.send(&request(&[b"SPUBLISH", &marker, b""]), self.replies.muted_ticket(), Watch::rewrite(publish));
         let wait = move |reply: &[u8], _| {
             BytesMut::from(if propagated.get() || reply.starts_with(b"-") { reply } else { WAIT_NOT_KNOWN })
         };
