@@ -149,7 +149,10 @@ def lines(scene, kind, floods, rounds):
         middle = {way: [statistics.median(x) for x in zip(*values)] for way, values in found.items()}
         alone = middle["alone"][1]
         shown = [f"{middle['alone'][0]:.0f} / {alone:.0f}"]
-        shown += [f"{middle[way][0]:.0f} / {middle[way][1]:.0f} ({middle[way][1] / alone:.2f} ×)" for way in list(WAYS)[1:]]
+        for way in list(WAYS)[1:]:
+            p50, p99, flooded = middle[way]
+            of_flood = f"; {flooded / 1000:,.0f}" if flooded else ""
+            shown.append(f"{p50:.0f} / {p99:.0f} ({p99 / alone:.2f} ×){of_flood}")
         print(f"{kind:8} {flood:45} " + "  ".join(shown), flush=True)
         yield [flood, *shown]
 
@@ -181,7 +184,8 @@ def main():
         "# Neighbours", "",
         "Written by `make neighbours`. p50 / p99 of a quiet tenant in µs, and its p99 as a multiple of that when it is alone. What the "
         "flood costs it through a sidecar of its own is the upstream's and the machine's doing, to an upstream of its own the "
-        "machine's alone, the generator's among it; only what is above these is the sidecar's.", "",
+        "machine's alone, the generator's among it; only what is above these is the sidecar's. Goal: at most 2 × beside the flood, where the "
+        "machine has room for both. Behind the semicolon: what the flood was answered, in thousands a second.", "",
         f"Measured on {time.strftime('%Y-%m-%d')} at {machine['commit']}: {machine['processor']}, {machine['cores']} cores that all "
         f"share, {machine['system']}, {machine['engine']}; medians of {options.rounds} interleaved rounds.", "", *parts,
     ])
