@@ -10,7 +10,7 @@ pub use self::process::Signals;
 use self::parts::on_round;
 use self::process::raise_file_limit;
 use crate::admin::{self, AdminState, Readiness};
-use crate::config::{self, Config, ShownConfig, UpstreamUrl};
+use crate::config::{self, Acknowledge, Config, ShownConfig, UpstreamUrl};
 use crate::error::{Kind, UpstreamError};
 use crate::listener::{Listeners, WorkerDoor};
 use crate::memory::{self, Memory};
@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::reload::{Reloader, Reread};
 use crate::tenant::{Tenants, resolve};
 use crate::tls::{self, ListenerTls};
+use crate::upstream::check;
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::managed::Managed;
 use crate::upstream::target::Target;
@@ -273,7 +274,7 @@ fn tasks(
     let of_listener = metrics.clone();
     let mut tasks = vec![tokio::spawn(async move { listeners.accept(&doors, clients_max, &of_listener).await })];
     tasks.push(tokio::spawn(async move {
-        let (mut memory, mut told) = (Memory::default(), Vec::new());
+        let (mut memory, mut told, mut told_of_disk) = (Memory::default(), Vec::new(), false);
         loop {
             tokio::time::sleep(UPKEEP).await;
             let commands = knowledge.commands.load();
@@ -288,6 +289,12 @@ fn tasks(
                 told = unknown;
             }
             drop(commands);
+            let blind = knowledge.engine.load().as_ref().as_ref().is_some_and(|engine| !engine.knows_its_disk());
+            let fsync = blind && tenants.borrow().all().any(|tenant| tenant.acknowledge == Acknowledge::Fsync);
+            if fsync && !told_of_disk {
+                tracing::warn!("{}", check::NO_FSYNC);
+            }
+            told_of_disk = fsync;
             if memory.is_idle(clients.count()) {
                 memory::give_back();
             }

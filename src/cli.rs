@@ -3,6 +3,7 @@
 //! Owns the subcommands, their help and the order of the sources. Never runs a sidecar: `main` does with what it finds.
 
 mod health;
+mod tenants;
 
 #[cfg(test)]
 mod tests;
@@ -11,12 +12,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{
-    self, Config, ConfigError, InventoryRights, Override, Passthrough, ShownConfig, Tenant, UpstreamUrl,
-};
-use crate::tenant::acl::{self, AclSecret, AclTenant};
+use crate::config::{self, Config, ConfigError, Override, ShownConfig, UpstreamUrl};
 
 pub use health::{health, running};
+pub use tenants::{acl_line, acl_note, warnings};
 
 /// What a reader of `--help` wants to type next.
 const EXAMPLES: &str = "\
@@ -48,33 +47,36 @@ Examples:
   inventory-sentinel run --config sentinel.toml --set inventory.reservation_ttl=10m
 
 SIGTERM and SIGINT end it: what is in flight is answered first, within sidecar.drain_ms.
-SIGHUP, or another content of the file, has the configuration read again: tenants and a few other keys change without
-a restart, or nothing does where anything is wrong.";
+SIGHUP, or another content of the file, has the configuration read again: tenants and a few
+other keys change without a restart, or nothing does where anything is wrong.";
 
 const CHECK_EXAMPLES: &str = "\
 Takes the flags and environment variables of `run`, so it says what `run` would do.
-Exits with 0 and a summary, or with 1 and one line a fault: file.toml:12: inventory.cells: 0 is not in 1..=1024
+Exits with 0 and a summary, or with 1 and one line a fault:
+  file.toml:12: inventory.cells: 0 is not in 1..=1024
 
 Examples:
   inventory-sentinel check --config new.toml --against old.toml
   inventory-sentinel check --config new.toml --against http://127.0.0.1:9121/config
 
-A sidecar tells what it runs with where its admin.show_config is true. It tells no secret, nor a hash of one: of those that both
-configurations hold it is said that they were not compared. Of files and environment variables that hold one the names are.";
+A sidecar tells what it runs with where its admin.show_config is true. It tells no secret, nor a
+hash of one: of those that both configurations hold it is said that they were not compared. Of files
+and environment variables that hold one the names are.";
 
 const ACL_EXAMPLES: &str = "\
-The user is the tenant's upstream_user, or else its name. Put the password in place of <password>, execute the line upstream,
-and set the tenant's upstream_user and upstream_password: with the line in place a request of the tenant's that got past the
-sidecar's isolation would still be refused by the upstream.
+The user is the tenant's upstream_user, or else its name. Put the password in place of <password>,
+execute the line upstream, and set the tenant's upstream_user and upstream_password: with the line
+in place a request of the tenant's that got past the sidecar's isolation would still be refused by
+the upstream.
 
 Examples:
   inventory-sentinel acl --config sentinel.toml --tenant acme
   inventory-sentinel acl --config sentinel.toml --tenant acme --engine 6.2";
 
 const DEMO_EXAMPLES: &str = "\
-Runs a Redis (or Valkey) of its own in a temporary directory, the sidecar before it on a free port, and a sale through
-ordinary Redis connections. At the end it reads the account from Redis: units before = sold + left + open, to the unit;
-it exits with 1 if that does not add up.
+Runs a Redis (or Valkey) of its own in a temporary directory, the sidecar before it on a free port,
+and a sale through ordinary Redis connections. At the end it reads the account from Redis: units
+before = sold + left + open, to the unit; it exits with 1 if that does not add up.
 
 Examples:
   inventory-sentinel demo --buyers 20000 --units 500
@@ -169,7 +171,8 @@ pub struct CheckArgs {
     /// What to check.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Also connect to the upstream, and report its engine, version, eviction policy, scripts and round-trip time
+    /// Also connect to the upstream, and report its engine, version, eviction policy, scripts and round-trip time, and what
+    /// of tenants' entries it would refuse
     #[arg(long)]
     pub connect: bool,
     /// Also print what differs from this file, or from what a sidecar runs with (http://ADMIN/config), and which of it it
@@ -296,35 +299,6 @@ impl AclArgs {
     }
 }
 
-/// The line that makes the upstream user of a tenant.
-///
-/// # Errors
-/// There is no such tenant.
-pub fn acl_line(config: &Config, tenant: &str, version: (u32, u32, u32)) -> Result<String, String> {
-    let Some(found) = config.tenants.iter().find(|known| known.name == tenant) else {
-        let names: Vec<&str> = config.tenants.iter().map(|known| known.name.as_str()).collect();
-        let known =
-            if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
-        return Err(format!("--tenant: no tenant {tenant:?} in the configuration; {known}"));
-    };
-    let db = if let UpstreamUrl::Server { db, .. } = &config.upstream.url { *db } else { 0 };
-    let user = if found.upstream_user.is_empty() { &found.name } else { &found.upstream_user };
-    let isolated = found.passthrough == Passthrough::Isolated;
-    let line = acl::acl_line(
-        &AclTenant {
-            user,
-            secret: AclSecret::Placeholder,
-            namespace: found.namespace(),
-            db,
-            inventory: found.inventory == InventoryRights::All,
-            scripts: isolated,
-            tracking: isolated,
-        },
-        version,
-    );
-    Ok(line)
-}
-
 /// What differs between two configurations, one line each.
 #[must_use]
 pub fn changes(before: &ShownConfig, after: &Config) -> String {
@@ -346,17 +320,6 @@ impl HealthArgs {
         let from_env = || env("INVENTORY_SENTINEL_ADMIN").filter(|value| !value.is_empty());
         self.admin.clone().or_else(from_env).unwrap_or_else(|| Config::default().admin.listen)
     }
-}
-
-fn tenant_line(tenant: &Tenant) -> String {
-    let by = match (tenant.has_password(), tenant.has_door()) {
-        (true, true) => "by password, and a listener of its own",
-        (true, false) => "by password",
-        (false, true) => "by a listener of its own",
-        (false, false) => "whoever says nothing",
-    };
-    let Tenant { name, passthrough, inventory, .. } = tenant;
-    format!("\ntenant      {name}: {by}; pass-through {passthrough}, inventory {inventory}")
 }
 
 /// What this configuration would serve, one line each.
@@ -381,7 +344,7 @@ pub fn summary(config: &Config) -> String {
     } else {
         format!("a namespace for each tenant, {cells}")
     };
-    let tenants: String = config.tenants.iter().map(tenant_line).collect();
+    let tenants: String = config.tenants.iter().map(|tenant| tenants::line(config, tenant)).collect();
     format!(
         "clients     {clients} ({workers}, {} clients at most)\n\
          upstream    {upstream}\n\

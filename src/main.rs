@@ -45,8 +45,11 @@ fn demo(options: &DemoOptions) -> Result<(), String> {
 fn check(args: &CheckArgs) -> Result<(), String> {
     let config = load(&args.config)?;
     tls::check(&config)?;
-    tenant::resolve(&config, &Tenants::default())?;
-    let report = if args.connect { Some(connect(&config)?) } else { None };
+    let tenants = tenant::resolve(&config, &Tenants::default())?;
+    let mut report = if args.connect { Some(connect(&config)?) } else { None };
+    if let Some(report) = &mut report {
+        report.warnings.extend(cli::warnings(&config, &tenants, report.redis_version())?);
+    }
     println!("ok\n{}", cli::summary(&config));
     if let Some(before) = &args.against {
         let before = match before.split_once("://") {
@@ -68,6 +71,9 @@ fn connect(config: &Config) -> Result<check::CheckReport, String> {
 
 fn acl(args: &AclArgs) -> Result<(), String> {
     let config = load(&args.config)?;
+    if let Some(note) = cli::acl_note(&config, &args.tenant) {
+        eprintln!("{note}");
+    }
     let version = match args.version()? {
         Some(version) => version,
         None => connect(&config)?.redis_version(),

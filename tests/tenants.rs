@@ -184,7 +184,7 @@ fn a_password_that_cannot_be_had_is_said_by_check_and_before_anything_is_bound()
         let ended = command.args(words).arg("--config").arg(file.path()).output().expect("it runs");
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         let line =
-            "tenants: acme: the environment variable NOBODY_SETS_THIS, which is to hold the password, is not set\n";
+            "tenants.acme.password_env: the environment variable NOBODY_SETS_THIS, which is to hold it, is not set\n";
         assert_eq!((said.as_str(), ended.status.code()), (line, Some(1)), "{words:?}");
     }
 }

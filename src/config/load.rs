@@ -93,7 +93,7 @@ impl Loader {
         for (line, table, key) in keys_in_order(text, spans.get_ref()) {
             let place = format!("{name}:{line}");
             if table == TENANTS {
-                self.tenants(name, text, spans.get_ref(), values.get(TENANTS));
+                self.tenants(name, line, text, spans.get_ref(), values.get(TENANTS));
                 continue;
             }
             let given = values.get(&table).map(|found| key.as_ref().map_or(Some(found), |key| found.get(key)));
@@ -103,13 +103,13 @@ impl Loader {
         }
     }
 
-    /// The entries of `[[tenants]]`, each key by itself.
-    fn tenants(&mut self, name: &str, text: &str, spans: &DeTable<'_>, given: Option<&Value>) {
+    /// The entries of `[[tenants]]`, which begin at line `first`, each key by itself.
+    fn tenants(&mut self, name: &str, first: usize, text: &str, spans: &DeTable<'_>, given: Option<&Value>) {
         let (Some(Value::Array(entries)), Some(DeValue::Array(places))) =
             (given, spans.get(TENANTS).map(toml::Spanned::get_ref))
         else {
             let message = "is a list of tables: write [[tenants]]".to_owned();
-            return self.fault(name.to_owned(), TENANTS, message);
+            return self.fault(format!("{name}:{first}"), TENANTS, message);
         };
         let mut accepted = Vec::new();
         for (at, (entry, place)) in entries.iter().zip(places.iter()).enumerate() {
@@ -120,8 +120,11 @@ impl Loader {
             };
             self.places.insert(format!("{TENANTS}.{at}"), line(place.span().start));
             let mut kept = Table::new();
-            for (key, value) in entry {
-                let offset = keys.keys().find(|known| known.get_ref() == key).map_or(0, |known| known.span().start);
+            let offset =
+                |key: &str| keys.keys().find(|known| known.get_ref() == key).map_or(0, |known| known.span().start);
+            let mut in_order: Vec<_> = entry.iter().map(|(key, value)| (offset(key), key, value)).collect();
+            in_order.sort_by_key(|(offset, ..)| *offset);
+            for (offset, key, value) in in_order {
                 self.places.insert(format!("{TENANTS}.{at}.{key}"), line(offset));
                 match tenants::fits(key, value) {
                     Ok(()) => drop(kept.insert(key.clone(), value.clone())),
@@ -230,12 +233,15 @@ fn declared(table: &str, key: Option<&str>) -> Result<&'static Key, String> {
     if known.is_empty() {
         let mut tables: Vec<&str> = KEYS.iter().map(|key| key.table).collect();
         tables.dedup();
+        if !did_you_mean(table, [TENANTS].into_iter()).is_empty() {
+            return Err(format!("no such table (did you mean [[{TENANTS}]]?)"));
+        }
         // A key that stands before the first [table] looks like a table to TOML.
         let hint = match KEYS.iter().find(|declared| declared.name == table) {
             Some(declared) => format!(" (did you mean {}.{}?)", declared.table, declared.name),
             None => did_you_mean(table, tables.iter().copied()),
         };
-        return Err(format!("no such table{hint}; there are {}", tables.join(", ")));
+        return Err(format!("no such table{hint}; there are {} and [[{TENANTS}]]", tables.join(", ")));
     }
     let Some(key) = key else {
         return Err(format!("is a table: write [{table}]"));

@@ -134,9 +134,9 @@ fn tls(config: &Config, rules: &mut Rules) {
             .to_owned(),
     );
     rules.must(
-        none(&listen.tls_cert) || !listen.tcp.is_empty(),
+        none(&listen.tls_cert) || !listen.tcp.is_empty() || config.tenants.iter().any(|tenant| !tenant.tcp.is_empty()),
         &["listen.tls_cert", "listen.tcp"],
-        "TLS is for the TCP listener, and listen.tcp is empty".to_owned(),
+        "TLS is for the TCP listeners, and there is none: listen.tcp is empty".to_owned(),
     );
     if matches!(upstream.url, UpstreamUrl::Server { tls: true, .. }) {
         return;

@@ -7,7 +7,7 @@ use super::fault::did_you_mean;
 use super::relations::{is_namespace, may_stand_open};
 use super::{Acknowledge, Config, InventoryRights, Passthrough, Secret, SocketMode, Span};
 use serde::Deserialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use toml::{Table, Value};
@@ -169,10 +169,16 @@ pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
             faults.push((at, key, message));
         }
     };
-    let (mut names, mut doors) = (HashSet::new(), HashSet::from([listen.tcp.as_str(), listen.unix.as_str()]));
+    let mut names = HashSet::new();
+    let others = [("listen.tcp", &listen.tcp), ("listen.unix", &listen.unix), ("admin.listen", &config.admin.listen)];
+    let mut doors: HashMap<String, String> =
+        others.into_iter().filter_map(|(key, door)| Some((place_of(door)?, key.to_owned()))).collect();
     for (at, tenant) in tenants.iter().enumerate() {
         let (name, namespace) = (&tenant.name, tenant.namespace());
-        must(is_namespace(name), at, "name", format!("{name:?} is not 1 to 64 of A-Z a-z 0-9 _ -"));
+        let right = "1 to 64 of A-Z a-z 0-9 _ -";
+        let missing = if name.is_empty() { format!("it is missing, or empty; it is {right}") } else { String::new() };
+        must(!name.is_empty(), at, "name", missing);
+        must(name.is_empty() || is_namespace(name), at, "name", format!("{name:?} is not {right}"));
         must(names.insert(name), at, "name", format!("there is a tenant {name:?} already"));
         must(
             tenant.namespace.is_empty() || is_namespace(namespace),
@@ -198,7 +204,7 @@ pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
             tenant.password.as_ref().is_none_or(|password| !password.expose().is_empty()),
             at,
             "password",
-            "it is empty; a tenant without a password has none of the four keys".to_owned(),
+            "it is empty; a tenant without a password has none of the four keys password, password_file, password_env and password_hash".to_owned(),
         );
         let hash = tenant.password_hash.as_ref();
         must(
@@ -208,7 +214,7 @@ pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
             "it is not an Argon2id hash, which begins with $argon2id$".to_owned(),
         );
         must(
-            tenant.has_password() || tenant.has_door() || name == "default",
+            tenant.has_password() || tenant.has_door() || name == "default" || name.is_empty(),
             at,
             "name",
             format!(
@@ -234,8 +240,9 @@ pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
             "upstream_user and its password go together".to_owned(),
         );
         for (key, door) in [("tcp", &tenant.tcp), ("unix", &tenant.unix)] {
-            let free = door.is_empty() || door.ends_with(":0") || doors.insert(door);
-            must(free, at, key, format!("{door:?} is somebody else's listener already"));
+            let before = place_of(door).and_then(|place| doors.insert(place, format!("tenant {name:?}")));
+            let whose = before.unwrap_or_default();
+            must(whose.is_empty(), at, key, format!("{door:?} is the listener of {whose} already"));
         }
         if let (false, Err(what)) = (tenant.tcp.is_empty(), super::upstream::host_and_port(&tenant.tcp, None)) {
             must(false, at, "tcp", format!("{:?}: {what}; it is host:port, or \"\" for none", tenant.tcp));
@@ -253,14 +260,25 @@ pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
         let length = tenant.unix.len();
         let most = super::SOCKET_PATH_MAX;
         must(length <= most, at, "unix", format!("the path has {length} bytes; a unix socket's has {most} at most"));
-        if let (Some(ttl), Some(longest)) = (tenant.reservation_ttl, tenant.reservation_ttl_max) {
-            must(
-                ttl <= longest,
-                at,
-                "reservation_ttl",
-                format!("it (\"{ttl}\") must be at most reservation_ttl_max (\"{longest}\")"),
-            );
+        if let Some(ttl) = tenant.reservation_ttl {
+            let (key, longest) = match tenant.reservation_ttl_max {
+                Some(longest) => ("reservation_ttl_max", longest),
+                None => ("inventory.reservation_ttl_max", config.inventory.reservation_ttl_max),
+            };
+            let message = format!("it (\"{ttl}\") must be at most {key} (\"{longest}\")");
+            must(ttl <= longest, at, "reservation_ttl", message);
         }
+        for (key, words) in [("allow", &tenant.allow), ("deny", &tenant.deny)] {
+            for word in words.iter().filter(|word| !is_rule(word)) {
+                must(false, at, key, format!("{word:?} is not a command, a command|subcommand or an @category"));
+            }
+        }
+        must(
+            !tenant.upstream_user.contains(char::is_whitespace),
+            at,
+            "upstream_user",
+            format!("{:?} has a blank, which no upstream takes in a user's name", tenant.upstream_user),
+        );
         must(
             tenant.requests_burst == 0 || tenant.requests_per_second > 0,
             at,
@@ -269,6 +287,25 @@ pub(super) fn broken(config: &Config) -> Vec<(usize, &'static str, String)> {
         );
     }
     faults
+}
+
+/// What a listener takes, spelled so that two of the same are alike. None: no listener, or any free port.
+fn place_of(door: &str) -> Option<String> {
+    match super::upstream::host_and_port(door, None) {
+        Ok((_, 0)) => None,
+        Ok((host, port)) => {
+            Some(format!("{}:{port}", if host.eq_ignore_ascii_case("localhost") { "127.0.0.1" } else { &host }))
+        }
+        Err(_) => (!door.is_empty()).then(|| door.to_owned()),
+    }
+}
+
+/// What a rule may look like: it is known only upstream whether there is such a command, but `-@all` or `config get` is none
+/// anywhere, and a rule that names nothing denies nothing.
+fn is_rule(word: &str) -> bool {
+    let name = word.strip_prefix('@').unwrap_or(word);
+    let begins = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    begins && name.bytes().all(|b| b.is_ascii_graphic() && b != b'*' && b != b'@') && !name.ends_with('|')
 }
 
 /// What keys of the inventory begin with (`inv`, `inv1`, …), and what the upstream itself calls so (`__redis__`, `__sentinel__`).

@@ -109,7 +109,33 @@ fn a_tenants_fault_names_its_line_and_key_and_never_a_password() {
             "f.toml:3: tenants.password: give one of password, password_file, password_env and password_hash",
         ),
         ("\n[[tenants]]\nname = \"a\"", "f.toml:3: tenants.name: nobody could be tenant \"a\": give it a password, "),
-        ("[tenants]\nname = \"a\"", "tenants: is a list of tables: write [[tenants]]"),
+        ("\n[tenants]\nname = \"a\"", "f.toml:2: tenants: is a list of tables: write [[tenants]]"),
+        ("[[tenant]]\nname = \"a\"", "f.toml:1: tenant: no such table (did you mean [[tenants]]?)"),
+        ("[[tenants]]\npassword = \"x\"", "f.toml:1: tenants.name: it is missing, or empty; it is 1 to 64 of "),
+        (
+            "[admin]\nlisten = \"localhost:7701\"\n[[tenants]]\nname = \"a\"\ntcp = \"127.0.0.1:7701\"",
+            "f.toml:5: tenants.tcp: \"127.0.0.1:7701\" is the listener of admin.listen already",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\nunix = \"/s\"\n[[tenants]]\nname = \"b\"\nunix = \"/s\"",
+            "f.toml:6: tenants.unix: \"/s\" is the listener of tenant \"a\" already",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\nreservation_ttl = \"48h\"",
+            "f.toml:4: tenants.reservation_ttl: it (\"48h\") must be at most inventory.reservation_ttl_max (\"24h\")",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\ndeny = [\"get\", \"-@all\"]",
+            "f.toml:4: tenants.deny: \"-@all\" is not a command, a command|subcommand or an @category",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\nallow = [\"config get\"]",
+            "f.toml:4: tenants.allow: \"config get\" is not a command, a command|subcommand or an @category",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = \"x\"\nupstream_user = \"a b\"\nupstream_password = \"y\"",
+            "f.toml:4: tenants.upstream_user: \"a b\" has a blank",
+        ),
         ("[[tenants]]\nname = \"a\"\npassword = 12345678", "f.toml:3: tenants.password: invalid type"),
         (
             "[[tenants]]\nname = \"a\"\npassword = \"x\"\nupstream_user = \"u\"",
@@ -120,6 +146,36 @@ fn a_tenants_fault_names_its_line_and_key_and_never_a_password() {
         assert!(found.contains(said) && found.lines().count() == 1, "{text}\n{found}\n{said}");
         assert!(!found.contains("12345678"));
     }
+}
+
+#[test]
+fn what_a_rule_may_look_like_is_what_commands_and_categories_are_called() {
+    for (rule, right) in [
+        ("get", true),
+        ("CLIENT|NO-EVICT", true),
+        ("@dangerous", true),
+        ("@all", true),
+        ("ft._list", true),
+        ("_ft.debug", true),
+        ("", false),
+        ("@", false),
+        ("*", false),
+        ("inv.*", false),
+        ("@@all", false),
+        ("+get", false),
+        ("config get", false),
+        ("config|", false),
+    ] {
+        let text = format!("[[tenants]]\nname = \"a\"\npassword = \"x\"\ndeny = [{rule:?}]");
+        assert_eq!(load_text(&text, &[]).is_ok(), right, "{rule}");
+    }
+}
+
+#[test]
+fn the_faults_of_an_entry_come_in_the_order_of_its_lines() {
+    let found = faults("[[tenants]]\nname = \"a\"\npassthrough = \"x\"\ninventory = \"y\"\nacknowledge = \"z\"");
+    let lines: Vec<&str> = found.lines().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+    assert_eq!(lines, ["f.toml:3", "f.toml:4", "f.toml:5"], "{found}");
 }
 
 #[test]
@@ -226,7 +282,7 @@ fn a_fault_names_line_key_value_and_what_is_right() {
         ),
         (
             "[listen]\ntcp = \"\"\nunix = \"/s\"\ntls_cert = \"c\"\ntls_key = \"k\"",
-            "f.toml:4: listen.tls_cert: TLS is for the TCP listener, and listen.tcp is empty",
+            "f.toml:4: listen.tls_cert: TLS is for the TCP listeners, and there is none: listen.tcp is empty",
         ),
         (
             "[upstream]\ntls_ca = \"ca\"",
@@ -254,12 +310,12 @@ fn a_fault_names_line_key_value_and_what_is_right() {
         (
             "cells = 1",
             "f.toml:1: cells: no such table (did you mean inventory.cells?); there are sidecar, listen, upstream, \
-             admin, inventory, session, managed, log",
+             admin, inventory, session, managed, log and [[tenants]]",
         ),
         (
             "\n[inventroy]\ncells = 1",
             "f.toml:2: inventroy: no such table (did you mean \"inventory\"?); there are sidecar, listen, upstream, \
-             admin, inventory, session, managed, log",
+             admin, inventory, session, managed, log and [[tenants]]",
         ),
         ("log = 5", "f.toml:1: log: is a table: write [log]"),
         ("[sidecar]\nworkers = 1\nworkers = 2", "f.toml:3: not TOML: duplicate key"),

@@ -179,6 +179,10 @@ impl Batcher {
     pub fn trouble(&self, refusal: &Refusal) -> String {
         match (refusal.status, self.knowledge.last_error()) {
             (Status::Unavailable, Some(error)) => format!("upstream {}", error.detail),
+            (Status::Uncertain, None) if refusal.text == sending::NOT_ACKNOWLEDGED => {
+                "what acknowledge asks for does not come (fewer replicas are there, or it cannot wait for its disk)"
+                    .to_owned()
+            }
             (Status::Unavailable | Status::Uncertain, _) => "the upstream does not answer".to_owned(),
             _ => format!("the upstream refuses the script: {}", refusal.line()),
         }

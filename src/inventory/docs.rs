@@ -20,7 +20,8 @@ impl Command {
     }
 
     /// Its ACL categories, which follow from its flags as Redis's own do.
-    fn categories(&self) -> Vec<&'static str> {
+    #[must_use]
+    pub fn categories(&self) -> Vec<&'static str> {
         let mut categories = Vec::new();
         for (flag, category) in [("write", "@write"), ("readonly", "@read")] {
             if self.flags.contains(&flag) {

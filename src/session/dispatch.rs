@@ -159,7 +159,6 @@ impl Core {
             }
             Route::Link => self.send_on_link(frame, None),
             Route::Script => self.send_on_link(frame, Watch::effect(Effect::Script)),
-            Route::Rewritten(_) if self.back.is_some() => self.send_on_link(frame, None),
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
                     let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: false };
@@ -218,7 +217,7 @@ impl Core {
     }
 
     fn send_on_link(&mut self, frame: &[u8], watch: Option<Box<Watch>>) -> Step {
-        if !self.enter(Lane::Link) {
+        if !self.enter(Lane::Link) || self.room_upstream() == 0 {
             return Step::Blocked;
         }
         if self.replies.waiting() == 0

@@ -33,6 +33,9 @@ impl Session {
                 None => break,
             }
         }
+        if self.core.told_apart && !(self.blocked && self.core.replies.waits_for_room()) {
+            self.core.replies.end_turn();
+        }
         // Of a client that is to be closed nothing more is read.
         if self.core.phase == Phase::Finishing { bytes.len() } else { at }
     }
@@ -72,11 +75,12 @@ impl Session {
             }
             Ok(None) => {
                 let pending = self.scanner.pending();
-                let large = pending.bytes_at_least > self.core.whole_bytes_max();
-                if !large {
+                let bytes_at_least = pending.bytes_at_least;
+                if bytes_at_least <= self.core.whole_bytes_max() {
                     return None;
                 }
-                (self.core.begin_stream(cx, bytes, self.scanner.args()), 0)
+                self.streamed = 0;
+                (self.core.begin_stream(cx, bytes, self.scanner.args(), bytes_at_least), 0)
             }
             Err(error) => {
                 self.core.protocol_error(&error.to_reply());
@@ -98,6 +102,14 @@ impl Session {
         }
         match self.scanner.stream(bytes) {
             Ok(streamed) => {
+                self.streamed += streamed.take;
+                let left = if streamed.done { 0 } else { self.scanner.pending().bytes_at_least };
+                if matches!(self.core.stage, Stage::Forward)
+                    && self.core.is_too_large(self.streamed.saturating_add(left))
+                {
+                    self.core.break_too_large();
+                    return None;
+                }
                 self.core.stream_on(&bytes[..streamed.take], streamed.done);
                 (streamed.take > 0 || streamed.done).then_some(streamed.take)
             }

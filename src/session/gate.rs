@@ -202,7 +202,14 @@ impl Core {
         match back {
             // Only an error has to be looked into.
             Back::AsIs => watch.error = Some(Rc::clone(&room.on_error)),
-            back => watch.rewrite = Some(Box::new(move |reply, proto| back.apply(reply, &room.tenant.space, proto))),
+            back => {
+                // What the reply says of the sidecar's own comes behind what it says in the tenant's spelling.
+                let own = watch.rewrite.take();
+                watch.rewrite = Some(Box::new(move |reply, proto| {
+                    let told = back.apply(reply, &room.tenant.space, proto);
+                    if let Some(own) = own { own(&told, proto) } else { told }
+                }));
+            }
         }
         Some(watch)
     }
@@ -240,5 +247,7 @@ fn is_of_every_session(args: &Args<'_>) -> bool {
         "PING", "ECHO", "HELLO", "AUTH", "RESET", "QUIT", "SELECT", "CLIENT", "COMMAND", "INFO", "MULTI", "EXEC",
         "DISCARD",
     ];
-    names.iter().any(|name| args.is(0, name))
+    // Invalidations name keys, and a tenant without ordinary commands has none.
+    let hears_of_keys = args.is(0, "CLIENT") && (args.is(1, "TRACKING") || args.is(1, "CACHING"));
+    names.iter().any(|name| args.is(0, name)) && !hears_of_keys
 }

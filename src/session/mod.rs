@@ -63,6 +63,8 @@ struct Session {
     blocked: bool,
     /// `unread` may have whole frames that are not looked at before the tenant's next turn.
     waits_its_turn: bool,
+    /// Of a large request that is not kept: how much of it has come.
+    streamed: usize,
     /// Runs while the client has not said who it is.
     unknown: Option<Pin<Box<Sleep>>>,
     /// Runs while the client has too much unsent and takes nothing.
@@ -81,6 +83,7 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
         unread: BytesMut::new(),
         blocked: false,
         waits_its_turn: false,
+        streamed: 0,
         unknown: None,
         stall: None,
     };
@@ -324,6 +327,9 @@ impl Session {
         // Of a client that does not read its replies no more is asked.
         let paused = self.blocked && self.core.replies.unsent_bytes() > self.core.context.settings.output_pause_bytes;
         if self.unread.is_empty() || paused || self.core.pin.as_ref().is_some_and(|pin| pin.input_ended()) {
+            if self.blocked {
+                self.core.replies.end_turn();
+            }
             return false;
         }
         let mut unread = std::mem::take(&mut self.unread);

@@ -7,7 +7,7 @@ use super::core::Core;
 use super::introspection;
 use super::local::is_printable;
 use crate::command::{Args, Rewritten};
-use crate::resp::{Proto, decode_reply, write};
+use crate::resp::{Proto, decode_reply, values, write};
 use crate::upstream::link::state::Rewrite;
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp3::types::BytesFrame;
@@ -212,16 +212,36 @@ fn kill(clients: &Clients, filter: &Filter, old: bool, me: &ClientEntry, default
     out
 }
 
-/// The reply with another number in it.
+/// The reply with another number in it, where that is the reply or one of its fields; not within a text that looks like it.
 fn with_integer(reply: &[u8], theirs: u64, ours: u64) -> BytesMut {
     let (theirs, ours) = (format!(":{theirs}\r\n"), format!(":{ours}\r\n"));
-    let mut out = BytesMut::with_capacity(reply.len() + 20);
-    let mut from = 0;
-    for at in memchr::memmem::find_iter(reply, theirs.as_bytes()) {
-        out.extend_from_slice(&reply[from..at]);
-        out.extend_from_slice(ours.as_bytes());
-        from = at + theirs.len();
-    }
-    out.extend_from_slice(&reply[from..]);
+    let told = |value: &[u8]| if value == theirs.as_bytes() { BytesMut::from(ours.as_bytes()) } else { value.into() };
+    let Some(opened) = values::open(reply).filter(|opened| matches!(opened.kind, b'*' | b'%')) else {
+        return told(reply);
+    };
+    let mut out = BytesMut::from(opened.header);
+    opened.values.for_each(|value| out.extend_from_slice(&told(value)));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_clients_number_is_told_where_it_stands_by_itself() {
+        for (reply, told) in [
+            (&b":9\r\n"[..], &b":10\r\n"[..]),
+            (b":19\r\n", b":19\r\n"),
+            (b"-ERR :9\r\n", b"-ERR :9\r\n"),
+            (b"+QUEUED\r\n", b"+QUEUED\r\n"),
+            (
+                b"%2\r\n$8\r\nredirect\r\n:9\r\n$8\r\nprefixes\r\n*1\r\n$3\r\nx:9\r\n",
+                b"%2\r\n$8\r\nredirect\r\n:10\r\n$8\r\nprefixes\r\n*1\r\n$3\r\nx:9\r\n",
+            ),
+            (b"*2\r\n$8\r\nredirect\r\n:9\r\n", b"*2\r\n$8\r\nredirect\r\n:10\r\n"),
+        ] {
+            assert_eq!(&with_integer(reply, 9, 10)[..], told);
+        }
+    }
 }

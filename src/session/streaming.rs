@@ -4,9 +4,10 @@ use super::core::{Core, Lane, Phase, Stage, Step};
 use super::pinned::{NO_MORE_PINNED, Opened};
 use crate::command::{Args, Local, Pin, Route};
 use crate::config::Passthrough;
-use crate::metrics::{ErrorKind, PinReason, Route as RouteLabel};
+use crate::metrics::{ErrorKind, PinReason, Refused, Route as RouteLabel};
 use crate::resp::ArgRange;
 use crate::upstream::link::state::{Effect, Watch};
+use bytes::Bytes;
 use std::task::Context;
 
 const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
@@ -27,8 +28,19 @@ impl Core {
         if tenant.passthrough == Passthrough::Full { most.min(stream_bytes) } else { most }
     }
 
+    /// Longer than a request of this tenant's may be. How long it is may be seen when some of it went upstream already.
+    pub(super) fn is_too_large(&self, bytes_at_least: usize) -> bool {
+        self.is_gated && self.room.tenant.limits.request_bytes.is_some_and(|most| bytes_at_least > most)
+    }
+
+    /// A large request turned out too large on its way: what is upstream of it is never executed, for it will not be whole.
+    pub(super) fn break_too_large(&mut self) {
+        self.room.own.metrics.refused(Refused::Overloaded).increment(1);
+        self.stage = Stage::Broken(Bytes::from_static(super::gate::TOO_LARGE));
+    }
+
     /// Of a tenant's client, a request too large to be kept.
-    fn refused_large(&mut self, args: &Args<'_>, route: Route) -> Option<&'static [u8]> {
+    fn refused_large(&mut self, args: &Args<'_>, route: Route, bytes_at_least: usize) -> Option<&'static [u8]> {
         let tenant = &self.room.tenant;
         let may = {
             let mut commands = self.context.commands.borrow_mut();
@@ -37,6 +49,7 @@ impl Core {
         };
         match route {
             _ if tenant.passthrough != Passthrough::Full => Some(super::gate::TOO_LARGE),
+            _ if self.is_too_large(bytes_at_least) => Some(super::gate::TOO_LARGE),
             _ if !may => Some(MAY_NOT),
             _ if !tenant.live.takes_request(&tenant.limits) => Some(super::gate::TOO_OFTEN),
             Route::Local(Local::Auth | Local::Hello) => Some(WORDS_TOO_LARGE),
@@ -47,14 +60,20 @@ impl Core {
     }
 
     /// A request too large to be kept began; `ranges` are its first arguments, the name among them where it is not itself
-    /// too large.
-    pub(super) fn begin_stream(&mut self, cx: &mut Context<'_>, bytes: &[u8], ranges: &[ArgRange]) -> Step {
+    /// too large. It is `bytes_at_least` long.
+    pub(super) fn begin_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        ranges: &[ArgRange],
+        bytes_at_least: usize,
+    ) -> Step {
         self.request_begins();
         let args = Args::new(bytes, ranges);
         let route = self.pinned_route(&args);
         let refusal = match route {
             _ if args.is_empty() => Some(NAME_TOO_LARGE),
-            _ if self.is_gated => self.refused_large(&args, route),
+            _ if self.is_gated => self.refused_large(&args, route, bytes_at_least),
             Route::Inventory => Some(TOO_LARGE),
             Route::Refuse(line) => Some(line.as_bytes()),
             _ => None,
@@ -113,10 +132,18 @@ impl Core {
             return;
         }
         if let Stage::Drop(reply) = std::mem::replace(&mut self.stage, Stage::Frames) {
+            let (kind, reason) = match reply {
+                _ if reply.starts_with(b"-OVERLOADED ") => (ErrorKind::Overloaded, Some(Refused::Overloaded)),
+                _ if reply.starts_with(b"-NOPERM ") => (ErrorKind::Refused, Some(Refused::NoPerm)),
+                _ => (ErrorKind::Unsupported, None),
+            };
+            if let Some(reason) = reason {
+                self.room.own.metrics.refused(reason).increment(1);
+            }
             if self.pin.as_ref().is_some_and(|pin| pin.remembered().in_multi) {
                 self.refuse_in_multi(reply);
             } else {
-                self.refuse(ErrorKind::Unsupported, reply);
+                self.refuse(kind, reply);
             }
         }
         self.request_is_over();

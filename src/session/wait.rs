@@ -1,8 +1,9 @@
 //! WAIT and WAITAOF of clients whose writes went over shared links.
 
-use super::core::{Core, Step};
+use super::core::{Core, Lane, Step};
 use super::rewritten::request;
 use crate::command::{Pin, Route};
+use crate::config::Passthrough;
 use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
 use std::cell::Cell;
@@ -17,7 +18,15 @@ impl Core {
     /// changes nothing goes before them: with it they wait for all writes there were, the client's among them. From 7.2 on
     /// only what is propagated counts as a write, before that any command.
     pub(super) fn send_wait(&mut self, frame: &[u8]) -> Step {
+        // What goes before it goes once.
+        if !self.enter(Lane::Pinned) {
+            return Step::Blocked;
+        }
         let Some(pin) = &self.pin else { return Step::Blocked };
+        let tenant = &self.room.tenant;
+        // The upstream user of a tenant that is shut in may publish on channels of the tenant's alone.
+        let is_shut_in = tenant.passthrough == Passthrough::Isolated && tenant.upstream.is_some();
+        let marker = if is_shut_in { tenant.space.outside(MARKER) } else { BytesMut::from(MARKER) };
         let propagated = Rc::new(Cell::new(false));
         let (by_ping, by_publish) = (Rc::clone(&propagated), Rc::clone(&propagated));
         let counts_any =
@@ -31,7 +40,7 @@ impl Core {
             BytesMut::new()
         };
         pin.send(&request(&[b"PING"]), self.replies.muted_ticket(), Watch::rewrite(ping));
-        pin.send(&request(&[b"SPUBLISH", MARKER, b""]), self.replies.muted_ticket(), Watch::rewrite(publish));
+        pin.send(&request(&[b"SPUBLISH", &marker, b""]), self.replies.muted_ticket(), Watch::rewrite(publish));
         let wait = move |reply: &[u8], _| {
             BytesMut::from(if propagated.get() || reply.starts_with(b"-") { reply } else { WAIT_NOT_KNOWN })
         };

@@ -55,8 +55,8 @@ const HANDSHAKE: [&str; 8] = [
     "client|reply",
     "client|getredir",
 ];
-/// What the inventory's script calls and needs.
-const INVENTORY: [&str; 2] = ["evalsha", "script|load"];
+/// What the inventory's script calls and needs; inside MULTI it goes along whole.
+const INVENTORY: [&str; 3] = ["eval", "evalsha", "script|load"];
 
 /// The release of Redis that brought a command, for those that 6.2 has not.
 const SINCE: [((u32, u32), &[&str]); 6] = [
@@ -190,7 +190,7 @@ mod tests {
             "+dbsize",
             "+flushdb",
             "+flushall",
-            "+eval",
+            "+eval_ro",
             "+info",
             "+select",
             "+pubsub",
@@ -208,7 +208,7 @@ mod tests {
         ] {
             assert!(!has(&line, no), "{no}");
         }
-        for yes in ["+evalsha", "+script|load", "+get", "+object|encoding", "+sort", "+client|setname"] {
+        for yes in ["+eval", "+evalsha", "+script|load", "+get", "+object|encoding", "+sort", "+client|setname"] {
             assert!(has(&line, yes), "{yes}");
         }
         (tenant.inventory, tenant.scripts, tenant.tracking, tenant.db) = (false, true, true, 3);

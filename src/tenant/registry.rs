@@ -76,7 +76,7 @@ pub fn resolve(config: &Config, before: &Tenants) -> Result<Tenants, String> {
     let mut first = None;
     for given in &config.tenants {
         let tenant =
-            one(config, given, live(&given.name)).map_err(|fault| format!("tenants: {}: {fault}", given.name))?;
+            one(config, given, live(&given.name)).map_err(|fault| format!("tenants.{}.{fault}", given.name))?;
         let tenant = Arc::new(tenant);
         if &*tenant.name == DEFAULT && tenant.password.is_none() && !given.has_door() {
             first = Some(Arc::clone(&tenant));
@@ -114,14 +114,12 @@ fn one(config: &Config, given: &config::Tenant, live: Arc<Live>) -> Result<Tenan
     let some = |limit: u64| (limit > 0).then_some(limit);
     let ttl_max = given.reservation_ttl_max.unwrap_or(config.inventory.reservation_ttl_max);
     let ttl = given.reservation_ttl.unwrap_or_else(|| config.inventory.reservation_ttl.min(ttl_max));
-    if ttl > ttl_max {
-        return Err(format!("reservation_ttl (\"{ttl}\") must be at most reservation_ttl_max (\"{ttl_max}\")"));
-    }
     let upstream = word(
         given.upstream_password.as_ref(),
         given.upstream_password_file.as_deref(),
         given.upstream_password_env.as_deref(),
-    )?;
+    )
+    .map_err(|fault| format!("upstream_{fault}"))?;
     let password = match &given.password_hash {
         Some(hash) => Some(Password::argon2id(hash.expose()).map_err(|fault| format!("password_hash: {fault}"))?),
         None => word(given.password.as_ref(), given.password_file.as_deref(), given.password_env.as_deref())?
@@ -162,13 +160,16 @@ fn word(plain: Option<&Secret>, file: Option<&Path>, variable: Option<&str>) -> 
         (Some(word), ..) => return Ok(Some(word.clone())),
         (_, Some(path), _) => std::fs::read_to_string(path)
             .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|error| format!("the password file {}: {error}", path.display()))?,
+            .map_err(|error| format!("password_file: {}: {error}", path.display()))?,
         (.., Some(name)) => std::env::var(name)
-            .map_err(|_| format!("the environment variable {name}, which is to hold the password, is not set"))?,
+            .map_err(|_| format!("password_env: the environment variable {name}, which is to hold it, is not set"))?,
         (None, None, None) => return Ok(None),
     };
     if read.is_empty() {
-        return Err("the password is empty".to_owned());
+        return Err(match file {
+            Some(path) => format!("password_file: {} is empty", path.display()),
+            None => "password_env: the environment variable is empty".to_owned(),
+        });
     }
     Ok(Some(Secret::new(read)))
 }

@@ -206,7 +206,21 @@ fn full_name<'u>(args: &Args<'_>, buffer: &'u mut [u8; FULL_BYTES_MAX]) -> (&'u 
 
 /// The subcommand's own categories, where it has any: its command's are those of its least.
 fn categories(facts: &CommandFacts, full: &[u8], command: &[u8]) -> u64 {
+    if is_inventory(command) {
+        return inventory_categories(command).filter_map(|name| facts.category(name)).fold(0, |all, bit| all | bit);
+    }
     facts.find(full).or_else(|| facts.find(command)).map_or(0, |fact| fact.categories)
+}
+
+/// Those that COMMAND says of them, for a rule that names `@write` means these too. INV.CHECK may repair, so it is one that writes.
+fn inventory_categories(command: &[u8]) -> impl Iterator<Item = &'static str> {
+    let effect = match command {
+        b"INV.HELP" => None,
+        _ if READS.contains(&command) => Some("read"),
+        _ => Some("write"),
+    };
+    let pace = if matches!(command, b"INV.HELP" | b"INV.REAP") { "slow" } else { "fast" };
+    effect.into_iter().chain([pace])
 }
 
 /// As Redis names it, printable.
@@ -264,6 +278,8 @@ mod tests {
             ("@json", "", "JSON.SET k", "GET k"),
             ("get", "auth hello", "AUTH p;HELLO 3;RESET;QUIT", "PING"),
             ("inv.get", "", "INV.GET x", "INV.COMMIT x"),
+            ("", "@write", "GET k;INV.GET x;INV.HELP", "SET k v;INV.SETSTOCK s 1;inv.reserve s 1;INV.CHECK s REPAIR"),
+            ("@read", "", "GET k;INV.STOCK s", "INV.COMMIT x;INV.HELP"),
             ("@nosuch", "", "", "GET k"),
             ("get", "@all", "AUTH p", "GET k"),
         ] {
@@ -336,6 +352,14 @@ mod tests {
     fn every_inventory_command_is_placed() {
         for command in COMMANDS {
             assert!(is_inventory_command(command.name.as_bytes()), "{} is in no list of rights", command.name);
+        }
+    }
+
+    #[test]
+    fn an_inventory_commands_categories_are_those_that_command_says() {
+        for command in COMMANDS {
+            let here: Vec<_> = inventory_categories(command.name.as_bytes()).map(|name| format!("@{name}")).collect();
+            assert_eq!(here, command.categories(), "{}", command.name);
         }
     }
 

@@ -9,18 +9,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bb8_redis::redis::Value;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::command_reply::command_table_of;
 use super::managed::Managed;
 use super::target::Target;
 use super::wire::Wire;
-use crate::config::{Address, Config, UpstreamUrl};
+use crate::command::CommandTable;
+use crate::config::{Address, Config, Secret, UpstreamUrl};
 use crate::error::{Kind, UpstreamError};
+use crate::resp::write;
 use crate::tls::UpstreamTls;
 
 /// The oldest engine whose scripts and replies the sidecar relies on.
 const OLDEST: (u32, u32) = (6, 2);
+/// What is to be said where `fsync` is asked of an engine before Redis 7.2.
+pub const NO_FSYNC: &str =
+    "acknowledge = \"fsync\" needs Redis 7.2 or later: until then all that INV commands change is answered UNCERTAIN";
 /// Enough for a median that one late reply does not move.
 const PINGS: usize = 20;
 
@@ -88,6 +95,52 @@ pub async fn check_connect(config: &Config) -> Result<CheckReport, String> {
     let report = check_url(config, &url).await;
     managed.stop().await;
     report
+}
+
+/// An upstream user of a tenant's.
+#[derive(Debug)]
+pub struct CheckedUser<'a> {
+    /// The tenant's name.
+    pub tenant: &'a str,
+    /// Name and password.
+    pub user: &'a (String, Secret),
+}
+
+/// What would not work of what tenants' entries ask of the upstream, one line each. `unknown` says which of their rules it does
+/// not know. A managed upstream knows no users, and runs for nobody now.
+///
+/// # Errors
+/// As of [`check_connect`].
+pub async fn check_tenants(
+    config: &Config,
+    users: &[CheckedUser<'_>],
+    unknown: impl FnOnce(&CommandTable) -> Vec<String>,
+) -> Result<Vec<String>, String> {
+    let UpstreamUrl::Server { address, db, tls, .. } = &config.upstream.url else { return Ok(Vec::new()) };
+    let limit = Duration::from_millis(config.upstream.connect_timeout_ms);
+    let fault = |what: String| format!("upstream {}: {what}", config.upstream.url);
+    let loaded = UpstreamTls::load(&config.upstream).map_err(fault)?;
+    let mut wire = within(limit, connect(&config.upstream.url, loaded.clone(), limit)).await.map_err(fault)?;
+    let mut request = BytesMut::new();
+    write::request(&mut request, &[b"COMMAND"]);
+    let read = |reply: &Bytes| Ok(command_table_of(reply, true));
+    let tables = within(limit, wire.exchange_read(&request, 1, read)).await.map_err(fault)?;
+    let mut lines: Vec<String> = tables
+        .into_iter()
+        .next()
+        .flatten()
+        .map_or_else(Vec::new, |table| unknown(&table))
+        .into_iter()
+        .map(|line| format!("allow or deny names what the upstream does not know, and that does nothing: {line}"))
+        .collect();
+    for CheckedUser { tenant, user: (name, password) } in users {
+        let (username, password) = (Some(name.clone()), Some(password.clone()));
+        let as_user = UpstreamUrl::Server { address: address.clone(), username, password, db: *db, tls: *tls };
+        if let Err(what) = within(limit, connect(&as_user, loaded.clone(), limit)).await {
+            lines.push(format!("tenant {tenant}: upstream_user {name:?}: {what}"));
+        }
+    }
+    Ok(lines)
 }
 
 async fn check_url(config: &Config, url: &UpstreamUrl) -> Result<CheckReport, String> {
@@ -254,7 +307,7 @@ mod tests {
         let at = |password: Option<&str>| UpstreamUrl::Server {
             address: Address::Unix(managed.socket_path().to_owned()),
             username: None,
-            password: password.map(crate::config::Secret::new),
+            password: password.map(Secret::new),
             db: 3,
             tls: false,
         };

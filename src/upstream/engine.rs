@@ -49,6 +49,12 @@ impl Engine {
         self.version >= (7, 2, 0)
     }
 
+    /// It can say that its disk has what was written: WAITAOF.
+    #[must_use]
+    pub fn knows_its_disk(&self) -> bool {
+        self.version >= (7, 2, 0)
+    }
+
     /// It reads a script's `#!lua` line.
     #[must_use]
     pub fn reads_script_flags(&self) -> bool {

@@ -86,6 +86,15 @@ impl Manager {
             .build_unchecked(self)
     }
 
+    /// A tenant's user that the upstream refuses is the operator's to see: nobody else is told whose it is. Once.
+    fn tell(&self, error: &UpstreamError) {
+        let is_told = || self.knowledge.last_error().is_some_and(|last| last.kind == error.kind);
+        if error.kind == Kind::Auth && self.knowledge.own().is_some() && !is_told() {
+            let user = self.target.username.as_deref().unwrap_or_default();
+            tracing::warn!(user, %error, "the upstream refuses a tenant's upstream_user");
+        }
+    }
+
     async fn make(&self) -> Result<PoolConnection, UpstreamError> {
         let refused = |error: UpstreamError| {
             if error.is_noauth() && self.target.password.is_none() {
@@ -157,7 +166,7 @@ impl ManageConnection for Manager {
 
     async fn connect(&self) -> Result<PoolConnection, UpstreamError> {
         match tokio::time::timeout(self.target.connect_timeout * 2, self.make()).await {
-            Ok(made) => made,
+            Ok(made) => made.inspect_err(|error| self.tell(error)),
             Err(_) => Err(UpstreamError::new(
                 Kind::Connect,
                 format!("{}: not ready within {:?}", self.target.address, self.target.connect_timeout * 2),

@@ -38,10 +38,9 @@ impl Wire {
             None => Ok(Value::Okay),
         };
         said.map_err(|error| match error.kind {
-            Kind::Auth | Kind::Reply => UpstreamError::new(
-                Kind::Auth,
-                format!("it refuses the user name or the password of upstream.url ({})", error.detail),
-            ),
+            Kind::Auth | Kind::Reply => {
+                UpstreamError::new(Kind::Auth, format!("it refuses the user name or the password ({})", error.detail))
+            }
             _ => error,
         })?;
         if target.db != 0 {

@@ -67,6 +67,14 @@ impl Tenanted {
         conn
     }
 
+    /// The same, in RESP3.
+    pub fn conn3_as(&self, name: &str, password: &str) -> Conn {
+        let mut conn = self.sidecar.conn();
+        let hello = conn.call(&format!("HELLO 3 AUTH {name} {password}"));
+        assert!(!matches!(hello, super::Reply::Error(_)), "{hello:?}");
+        conn
+    }
+
     pub fn acme(&self) -> Conn {
         self.conn_as("acme", "acme-secret")
     }

@@ -315,12 +315,11 @@ struct Asked {
     assured: bool,
 }
 
+pub(super) const NOT_ACKNOWLEDGED: &str = "it was done, but what inventory.acknowledge asks for did not come in time; send the same again, a reservation with the same ID";
+
 /// It was done, and may be lost again.
 fn unassured() -> Refusal {
-    Refusal::new(
-        Status::Uncertain,
-        "it was done, but what inventory.acknowledge asks for did not come in time; send the same again, a reservation with the same ID",
-    )
+    Refusal::new(Status::Uncertain, NOT_ACKNOWLEDGED)
 }
 
 /// Gives a call's answers out. Operations that it did not come to stay as they are.
