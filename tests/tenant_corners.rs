@@ -44,6 +44,23 @@ fn whom_invalidations_go_to_is_told_by_the_tenants_own_number() {
 }
 
 #[test]
+fn a_tenant_ends_its_own_clients_by_its_name_and_learns_of_no_users() {
+    let redis = Redis::start();
+    redis.conn().call("ACL SETUSER rival on nopass").expect_ok();
+    let tenanted = Tenanted::start(&redis, &two(""));
+    let (mut acme, mut other) = (tenanted.acme(), tenanted.acme());
+    let mut rival = tenanted.rival();
+    // Of one that is a user upstream and a tenant, one that is a user alone, and one that is neither.
+    for user in ["rival", "default", "nobody"] {
+        assert_eq!(text(&mut acme, &["CLIENT", "KILL", "USER", user]), ":0\r\n", "{user}");
+    }
+    assert_eq!(text(&mut acme, &["CLIENT", "KILL", "TYPE", "normal", "USER", "acme"]), ":1\r\n");
+    other.expect_close();
+    assert_eq!(text(&mut rival, &["PING"]), "+PONG\r\n");
+    assert_eq!(word(&mut acme, &["CLIENT", "KILL", "USER", "acme", "NOSUCH", "x"]), "-ERR");
+}
+
+#[test]
 fn info_all_of_a_tenant_that_is_shut_in_ends_with_the_inventory() {
     let redis = Redis::start();
     let tenanted = Tenanted::start(&redis, &two(""));
