@@ -104,6 +104,45 @@ fn no_request_is_larger_than_a_tenants_may_be_whatever_its_pass_through() {
 }
 
 #[test]
+fn no_denial_is_gone_round_by_a_subcommand_that_comes_late() {
+    let redis = Redis::start();
+    redis.conn().call("ACL SETUSER victim on").expect_ok();
+    for deny in ["acl|deluser", "@admin"] {
+        let lines = format!("passthrough = \"full\"\ndeny = [\"{deny}\"]");
+        let tenanted = Tenanted::start_with(&redis, &two(&lines), &["session.request_stream_bytes=1024"], |_| {});
+        let mut acme = tenanted.acme();
+        // The number alone says that it will be too large to be kept.
+        send_and_see(&tenanted.sidecar, &mut acme, b"*300\r\n$3\r\nACL\r\n");
+        acme.send(format!("$7\r\nDELUSER\r\n{}", "$6\r\nvictim\r\n".repeat(298)).as_bytes());
+        assert!(String::from_utf8_lossy(&acme.raw()).starts_with("-NOPERM "), "{deny}");
+        assert!(text(&mut redis.conn(), &["ACL", "USERS"]).contains("victim"), "{deny}");
+        assert_eq!(text(&mut acme, &["PING"]), "+PONG\r\n");
+    }
+}
+
+#[test]
+fn a_large_request_may_begin_with_its_count_alone() {
+    let redis = Redis::start();
+    let sidecar = common::Sidecar::start(&redis.url(), &["session.request_stream_bytes=1024"]);
+    let mut conn = sidecar.conn();
+    let pairs: String = (0..150).map(|number| format!("$4\r\nk{number:03}\r\n$1\r\nv\r\n")).collect();
+    for part in ["*301\r\n", "$4\r\nMS", "ET\r\n"] {
+        send_and_see(&sidecar, &mut conn, part.as_bytes());
+    }
+    conn.send(pairs.as_bytes());
+    assert_eq!(String::from_utf8_lossy(&conn.raw()), "+OK\r\n");
+    assert_eq!(text(&mut conn, &["DBSIZE"]), ":150\r\n");
+}
+
+/// Sends this, and waits until it was read.
+fn send_and_see(sidecar: &common::Sidecar, conn: &mut Conn, part: &[u8]) {
+    let read = || figure(sidecar, "inventory_sentinel_bytes_total{direction=\"client_in\"}");
+    let before = read();
+    conn.send(part);
+    until("it is read", SOON, || (read() >= before + part.len() as f64).then_some(()));
+}
+
+#[test]
 fn a_large_request_that_turns_out_too_large_on_its_way_is_never_executed() {
     let redis = Redis::start();
     let lines = "passthrough = \"full\"\nrequest_bytes_max = 4096";
