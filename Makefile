@@ -17,7 +17,7 @@ CARGO_DENY_VERSION := 0.20.2
 INSTALL_CARGO_DENY = $(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance engines bench bench-publish neighbours criterion instructions instructions-store \
+.PHONY: help demo test conformance attack engines bench bench-publish neighbours tenants criterion instructions instructions-store \
 	recording soak lint fmt docs deny server clients valgrind python
 
 help: ## this list
@@ -35,7 +35,11 @@ conformance: ## Redis's own test suite, directly and through the sidecar; UNITS=
 	$(CARGO) build --release
 	bash tests/conformance/run.sh $(UNITS)
 
-engines: server ## pass-through, differential and redis-cli tests against other engines, or those in ENGINES
+attack: server ## two million random requests, each reply held against its own; PAIRING_SEED, PAIRING_REQUESTS for others
+	PAIRING_SEED=$${PAIRING_SEED:-$$(date +%s)} PAIRING_REQUESTS=$${PAIRING_REQUESTS:-2000000} \
+	$(CARGO) test --test pairing -- --nocapture
+
+engines: server clients ## the tests of what may differ between engines against three others, or those in ENGINES
 	tests/engines/run.sh $(ENGINES)
 
 bench: server python ## every load against going direct and other proxies, about 12 minutes; ROUNDS=1 for a quick look
@@ -43,6 +47,9 @@ bench: server python ## every load against going direct and other proxies, about
 
 neighbours: server python ## a quiet tenant's latency beside another's flood, into benches/results; 4 minutes, ROUNDS=1 for less
 	CARGO="$(CARGO)" python3 benches/harness/neighbours.py --rounds $(ROUNDS) --store
+
+tenants: server python ## what a tenant costs: rewriting, and a thousand of them, into benches/results; 3 minutes
+	CARGO="$(CARGO)" python3 benches/harness/tenants.py --store
 
 criterion: server ## wire path, whole worker, and redis-server's CPU by layout: what each part costs by itself
 	$(CARGO) bench --bench wire --bench session --bench script

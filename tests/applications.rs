@@ -8,7 +8,7 @@ mod common;
 
 use common::script::{Language, Script};
 use common::tenant_users::Tenants;
-use common::{Redis, Sidecar};
+use common::{Redis, Reply, Sidecar};
 
 /// The program twice, once for each tenant.
 fn start(language: &Language, script: &str, sidecar: &Sidecar, args: &[&str]) -> [Script; 2] {
@@ -40,11 +40,14 @@ fn assert_keys_are_the_tenants(tenants: &Tenants, least: usize) {
     assert_eq!(acme + rival + sentinel, keys.len(), "{keys:?}");
 }
 
-/// What the upstream's ACL refused, as (why, what): nothing, where the rewriting is right.
+/// What the upstream's ACL refused: nothing, where the rewriting is right.
 #[track_caller]
 fn assert_the_second_wall_was_not_touched(tenants: &Tenants) {
     let log = tenants.redis.conn().call("ACL LOG");
-    assert!(log.items().is_empty(), "{log:?}");
+    // 6.2 refuses a subcommand that it does not know, as libraries send CLIENT SETINFO, where others say that they do not know
+    // it; and it alone notes no more of it than this.
+    let touched: Vec<&Reply> = log.items().iter().filter(|entry| entry.field("object").text() != "client").collect();
+    assert!(touched.is_empty(), "{touched:?}");
 }
 
 #[test]

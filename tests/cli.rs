@@ -71,10 +71,13 @@ fn check_connects_and_tells_the_engine_and_warns_of_eviction() {
     let (code, stdout, stderr) = run_to_end(&["check", "--config", &path, "--connect"]);
     let said = format!("{stdout}{stderr}").to_lowercase();
     assert_eq!(code, Some(0), "{said}");
-    let version = redis.conn().call("INFO server").text();
-    let version =
-        version.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("a version").trim().to_string();
-    assert!(said.contains("redis") && said.contains(&version) && said.contains("noeviction"), "{said}");
+    let info = redis.conn().call("INFO server").text();
+    // Valkey says both, the other one's being what it is compatible with.
+    let engine = ["valkey", "redis"]
+        .into_iter()
+        .find_map(|name| Some((name, info.lines().find_map(|line| line.strip_prefix(&format!("{name}_version:")))?)));
+    let (name, version) = engine.expect("a version");
+    assert!(said.contains(&format!("{name} {}", version.trim())) && said.contains("noeviction"), "{said}");
     redis.conn().call("CONFIG SET maxmemory-policy allkeys-lru").expect_ok();
     let (_, stdout, stderr) = run_to_end(&["check", "--config", &path, "--connect"]);
     let said = format!("{stdout}{stderr}").to_lowercase();

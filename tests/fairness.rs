@@ -1,13 +1,17 @@
-//! Nobody waits behind a whole pipeline of another client's: at most behind so much of it as one client may have under way.
+//! Nobody waits behind a whole pipeline of another client's: at most behind so much of it as one client may have under way; and no
+//! tenant behind more than a few requests of another's.
 
 mod common;
 
-use common::{Conn, Redis, SOON, Sidecar, until, words};
+use common::tenants::{TWO, Tenanted};
+use common::{Conn, Redis, SOON, Sidecar, figure, resp, until, words};
 
 const OTHERS: usize = 199;
 const PIPELINE: usize = 2000;
 /// `inventory.client_ops_max`.
 const OPS_MAX: usize = 256;
+/// Requests of a tenant under way at once, where others ask too.
+const WINDOW: usize = 64;
 
 /// How many requests of the inventory the sidecar has taken.
 fn taken(sidecar: &Sidecar) -> usize {
@@ -31,7 +35,7 @@ fn clients_with_one_request_each_are_served_before_another_clients_deep_pipeline
     redis.stop();
     let before = taken(&sidecar);
     // Each adds one, and so is told the how manieth it was.
-    deep.send(&common::resp::encode(&words("INV.ADDSTOCK sku 1")).repeat(PIPELINE));
+    deep.send(&resp::encode(&words("INV.ADDSTOCK sku 1")).repeat(PIPELINE));
     until("of the pipeline all is taken that may be", SOON, || (taken(&sidecar) == before + OPS_MAX).then_some(()));
     others.iter_mut().for_each(|conn| conn.send_args(&words("INV.ADDSTOCK sku 1")));
     until("all others have asked", SOON, || (taken(&sidecar) == before + OPS_MAX + OTHERS).then_some(()));
@@ -44,4 +48,110 @@ fn clients_with_one_request_each_are_served_before_another_clients_deep_pipeline
     let places: Vec<i64> = (0..PIPELINE).map(|_| deep.reply().int()).collect();
     assert!(places.is_sorted(), "a client's operations take effect in its order");
     assert_eq!(places.last(), Some(&((PIPELINE + OTHERS) as i64)));
+}
+
+/// Requests of this tenant's that went upstream, or wait there.
+fn handed_over(tenants: &Tenanted, tenant: &str) -> usize {
+    let (_, metrics) = tenants.sidecar.http("/metrics");
+    let count = |route| {
+        let name = format!("inventory_sentinel_tenant_requests_total{{tenant=\"{tenant}\",route=\"{route}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        count.map_or(0, |count| count.parse::<usize>().expect("a count"))
+    };
+    count("link") + count("pinned")
+}
+
+#[test]
+fn of_a_tenants_flood_a_window_is_under_way_while_others_ask_too() {
+    // In runs; one by one; and each on a connection of its client's own.
+    for (before, request) in [("PING", "INCR"), ("PING", "OBJECT FREQ"), ("CLIENT TRACKING ON", "INCR")] {
+        let redis = Redis::start();
+        let tenants = Tenanted::start(&redis, TWO);
+        let mut flood: Vec<Conn> = (0..20).map(|_| tenants.conn3_as("acme", "acme-secret")).collect();
+        flood.iter_mut().for_each(|conn| drop(conn.call(before)));
+        let mut rival = tenants.rival();
+        rival.call("SET k v").expect_ok();
+        let already = handed_over(&tenants, "acme");
+
+        redis.stop();
+        for (client, conn) in flood.iter_mut().enumerate() {
+            conn.send(&resp::encode(&words(&format!("{request} n{client}"))).repeat(200));
+        }
+        let now = || handed_over(&tenants, "acme") - already;
+        until("as much is handed over as may be", SOON, || (now() >= WINDOW).then_some(()));
+        // The worker has had many rounds; of the rival's own nothing is kept back.
+        (0..100).for_each(|_| drop(rival.call("INV.HELP")));
+        rival.send(&resp::encode(&words("GET k")).repeat(WINDOW));
+        until("the rival's are handed over", SOON, || (handed_over(&tenants, "rival") == 1 + WINDOW).then_some(()));
+        assert_eq!(now(), WINDOW, "{before}, {request}");
+        redis.cont();
+
+        for conn in &mut flood {
+            for number in 1..=200 {
+                let reply = conn.reply();
+                if request == "INCR" {
+                    assert_eq!(reply.int(), number);
+                }
+            }
+        }
+        assert_eq!(now(), 20 * 200);
+    }
+}
+
+#[test]
+fn a_tenant_alone_has_all_of_the_upstream() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, TWO);
+    let mut conn = tenants.acme();
+    conn.call("SET k v").expect_ok();
+    drop(tenants.acme().call("GET k"));
+    let already = handed_over(&tenants, "acme");
+    redis.stop();
+    conn.send(&resp::encode(&words("INCR n")).repeat(PIPELINE));
+    let now = || handed_over(&tenants, "acme") - already;
+    until("more than a window is handed over", SOON, || (now() > WINDOW).then_some(()));
+    redis.cont();
+    assert_eq!((0..PIPELINE).map(|_| conn.reply().int()).last(), Some(PIPELINE as i64));
+}
+
+#[test]
+fn clients_that_wait_for_elements_keep_no_other_of_their_tenants_out() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, TWO);
+    tenants.rival().call("SET k v").expect_ok();
+    let mut waiting: Vec<Conn> = (0..2 * WINDOW).map(|_| tenants.acme()).collect();
+    waiting.iter_mut().for_each(|conn| conn.send_args(&["BLPOP", "q", "0"]));
+    let mut conn = tenants.acme();
+    let blocked = || redis.conn().call("INFO clients").text().contains(&format!("blocked_clients:{}", 2 * WINDOW));
+    until("all of them wait", SOON, || blocked().then_some(()));
+    tenants.rival().call("SET k v").expect_ok();
+    conn.call("SET k v").expect_ok();
+    for _ in 0..2 * WINDOW {
+        conn.call("RPUSH q element").int();
+    }
+    waiting.iter_mut().for_each(|conn| assert!(!conn.reply().is_nil()));
+}
+
+#[test]
+fn clients_of_a_tenant_take_turns_within_its_window() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start_with(&redis, TWO, &["upstream.links=1"], |_| {});
+    let mut deep = tenants.acme();
+    let mut others: Vec<Conn> = (0..OTHERS).map(|_| tenants.acme()).collect();
+    others[0].call("SET n 0").expect_ok();
+    tenants.rival().call("SET k v").expect_ok();
+    let read = || figure(&tenants.sidecar, "inventory_sentinel_bytes_total{direction=\"client_in\"} ") as usize;
+    let (before, request) = (read(), resp::encode(&words("INCR n")));
+    redis.stop();
+    deep.send(&request.repeat(PIPELINE));
+    until("the pipeline is read", SOON, || (read() == before + PIPELINE * request.len()).then_some(()));
+    others.iter_mut().for_each(|conn| conn.send(&request));
+    until("so is what the others ask", SOON, || (read() == before + (PIPELINE + OTHERS) * request.len()).then_some(()));
+    redis.cont();
+    let places: Vec<i64> = others.iter_mut().map(|conn| conn.reply().int()).collect();
+    let latest = places.into_iter().max().unwrap_or_default();
+    // Between theirs a turn of the deep one's each time that it comes to the front.
+    assert!(latest < (2 * WINDOW + 2 * OTHERS) as i64, "a client with one request was the {latest}th to be served");
+    let last = (0..PIPELINE).map(|_| deep.reply().int()).last();
+    assert_eq!(last, Some((PIPELINE + OTHERS) as i64));
 }

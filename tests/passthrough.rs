@@ -593,6 +593,13 @@ fn wait_counts_only_replicas_that_have_what_the_client_wrote() {
     replies[1].expect_error("ERR");
     replies[2].expect_error("EXECABORT");
     assert_eq!(replies[3], Reply::Simple("PONG".into()));
+    // On a connection that it has already, behind what goes another way and is not answered yet.
+    let mut conn = sidecar.conn3();
+    conn.call("CLIENT TRACKING ON").expect_ok();
+    let replies =
+        conn.pipeline(&["INV.SETSTOCK x 1", "WAIT 1 10000", "INV.RESERVE x 1 ID a", "WAIT 1 10000"].map(words));
+    assert_eq!([&replies[1], &replies[3]], [&Reply::Int(1); 2]);
+    assert_eq!(replies[2], Reply::bulk("0-a"));
 }
 
 #[test]

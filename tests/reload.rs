@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::tenants::{TWO, Tenanted, text, two, word};
+use common::tenants::{PATIENT, TWO, Tenanted, text, two, word};
 use common::{Redis, Reply, SOON, until};
 use std::os::unix::fs::symlink;
 
@@ -227,7 +227,8 @@ fn check_compares_with_what_a_sidecar_runs_with() {
     let path = tenants.path("new").display().to_string();
     let check = |new: &str, url: &str| {
         std::fs::write(&path, new).expect("a file");
-        let settings = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--set", "admin.show_config=true"];
+        let settings =
+            ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--set", "admin.show_config=true", "--set", PATIENT];
         let args = [&["check", "--config", &path, "--upstream", &upstream, "--against", url], &settings[..]].concat();
         let (status, out, err) = common::sidecar::run_to_end(&args);
         assert_eq!(status, Some(0), "{out}{err}");

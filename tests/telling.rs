@@ -4,6 +4,7 @@ mod common;
 
 use common::tenants::{TWO, Tenanted, text, two, word};
 use common::{Redis, SOON, figure, until};
+use std::time::Instant;
 
 #[test]
 fn figures_tell_tenants_apart_and_no_client_mints_one() {
@@ -21,8 +22,10 @@ fn figures_tell_tenants_apart_and_no_client_mints_one() {
     assert_eq!(word(&mut acme, &["GET", &"k".repeat(2000)]), "-OVERLOADED");
     let mut nobody = tenants.sidecar.conn();
     assert_eq!(word(&mut nobody, &["GET", "k"]), "-NOAUTH");
+    let guessing = Instant::now();
     assert_eq!(word(&mut nobody, &["AUTH", "acme", "x"]), "-WRONGPASS");
     assert_eq!(word(&mut nobody, &["AUTH", "minted", "x"]), "-WRONGPASS");
+    let seconds = guessing.elapsed().as_secs() as usize;
     assert_eq!(
         (
             of("requests_total{tenant=\"acme\",route=\"link\"}"),
@@ -39,7 +42,8 @@ fn figures_tell_tenants_apart_and_no_client_mints_one() {
     }
     assert!(!metrics().contains("minted"));
     // One is told of; more in the same second are not.
-    assert_eq!(tenants.logged("a wrong name or password").len(), 1);
+    let told = tenants.logged("a wrong name or password").len();
+    assert!((1..=1 + seconds).contains(&told), "{told} in {seconds} s");
     assert!(tenants.logged("\"tenant\":\"acme\"").len() == 1, "{:?}", tenants.sidecar.log_lines());
     drop(acme);
     until("it is gone", SOON, || (of("clients{tenant=\"acme\"}") == 0.0).then_some(()));
@@ -76,7 +80,7 @@ fn the_sidecars_own_connections_bear_its_hosts_name_and_clients_see_nothing_of_i
 #[test]
 fn a_tenants_own_user_need_not_have_the_right_to_a_name() {
     let redis = Redis::start();
-    redis.conn().call("ACL SETUSER walled on >wall ~* &* +@all -client|setname -client").expect_ok();
+    redis.conn().call("ACL SETUSER walled on >wall ~* &* +@all -client").expect_ok();
     let config =
         format!("{}upstream_user = \"walled\"\nupstream_password = \"wall\"\n", TWO.trim_end().to_owned() + "\n");
     let tenants = Tenanted::start(

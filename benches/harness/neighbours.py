@@ -99,7 +99,7 @@ class Scene:
         return answer["p50_us"], answer["p99_us"]
 
     def flooded(self, flood, kind, way):
-        """What the quiet one is told while the flood goes this way, and how much of it there was a second."""
+        """What the quiet one is told while the flood goes this way; and of the flood, what was answered a second."""
         ports = self.ports[way]
         if flood == PASSWORDS:
             ended = threading.Event()
@@ -108,13 +108,13 @@ class Scene:
             found = self.measure(kind)
             ended.set()
             [thread.join() for thread in threads]
-            return found
+            return *found, 0
         what, clients, pipeline, tenant = FLOODS[flood]
         flooding = self.load(what, ports[tenant], clients, pipeline, SECONDS + 0.5)
         time.sleep(0.25)
         found = self.measure(kind)
-        flooding.communicate()
-        return found
+        answer = json.loads(flooding.communicate()[0])
+        return *found, answer["requests"] / answer["seconds"]
 
     def stop(self):
         for process in self.processes:
@@ -149,7 +149,10 @@ def lines(scene, kind, floods, rounds):
         middle = {way: [statistics.median(x) for x in zip(*values)] for way, values in found.items()}
         alone = middle["alone"][1]
         shown = [f"{middle['alone'][0]:.0f} / {alone:.0f}"]
-        shown += [f"{middle[way][0]:.0f} / {middle[way][1]:.0f} ({middle[way][1] / alone:.2f} ×)" for way in list(WAYS)[1:]]
+        for way in list(WAYS)[1:]:
+            p50, p99, flooded = middle[way]
+            of_flood = f"; {flooded / 1000:,.0f}" if flooded else ""
+            shown.append(f"{p50:.0f} / {p99:.0f} ({p99 / alone:.2f} ×){of_flood}")
         print(f"{kind:8} {flood:45} " + "  ".join(shown), flush=True)
         yield [flood, *shown]
 
@@ -181,7 +184,8 @@ def main():
         "# Neighbours", "",
         "Written by `make neighbours`. p50 / p99 of a quiet tenant in µs, and its p99 as a multiple of that when it is alone. What the "
         "flood costs it through a sidecar of its own is the upstream's and the machine's doing, to an upstream of its own the "
-        "machine's alone, the generator's among it; only what is above these is the sidecar's.", "",
+        "machine's alone, the generator's among it; only what is above these is the sidecar's. Goal: at most 2 × beside the flood, where the "
+        "machine has room for both. Behind the semicolon: what the flood was answered, in thousands a second.", "",
         f"Measured on {time.strftime('%Y-%m-%d')} at {machine['commit']}: {machine['processor']}, {machine['cores']} cores that all "
         f"share, {machine['system']}, {machine['engine']}; medians of {options.rounds} interleaved rounds.", "", *parts,
     ])

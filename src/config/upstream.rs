@@ -250,3 +250,78 @@ fn redact(given: &str) -> String {
         _ => given.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstream_urls_are_read() {
+        let tcp = |host: &str, port| Address::Tcp { host: host.to_owned(), port };
+        let with = |address, user: Option<&str>, password: Option<&str>, db| UpstreamUrl::Server {
+            address,
+            username: user.map(str::to_owned),
+            password: password.map(Secret::new),
+            db,
+            tls: false,
+        };
+        let over_tls = |url| match url {
+            UpstreamUrl::Server { address, username, password, db, .. } => {
+                UpstreamUrl::Server { address, username, password, db, tls: true }
+            }
+            managed => managed,
+        };
+        for (given, meant, shown) in [
+            ("managed", UpstreamUrl::Managed, "managed"),
+            ("redis://db", with(tcp("db", 6379), None, None, 0), "redis://db:6379"),
+            ("redis://db:7000/3", with(tcp("db", 7000), None, None, 3), "redis://db:7000/3"),
+            ("redis://db:7000/", with(tcp("db", 7000), None, None, 0), "redis://db:7000"),
+            ("redis://[::1]:7000", with(tcp("::1", 7000), None, None, 0), "redis://[::1]:7000"),
+            ("redis://[::1]", with(tcp("::1", 6379), None, None, 0), "redis://[::1]:6379"),
+            ("redis://ann:p%40%3a%25@db", with(tcp("db", 6379), Some("ann"), Some("p@:%"), 0), "redis://db:6379"),
+            ("redis://:p@ss:w/rd@db:1/2", with(tcp("db", 1), None, Some("p@ss:w/rd"), 2), "redis://db:1/2"),
+            ("rediss://db", over_tls(with(tcp("db", 6379), None, None, 0)), "rediss://db:6379"),
+            ("rediss://u:p@[::1]:1/2", over_tls(with(tcp("::1", 1), Some("u"), Some("p"), 2)), "rediss://[::1]:1/2"),
+            (
+                "redis+unix:///run/r.sock",
+                with(Address::Unix("/run/r.sock".into()), None, None, 0),
+                "redis+unix:///run/r.sock",
+            ),
+            (
+                "redis+unix:///run/r.sock?db=4",
+                with(Address::Unix("/run/r.sock".into()), None, None, 4),
+                "redis+unix:///run/r.sock?db=4",
+            ),
+        ] {
+            let url: UpstreamUrl = given.parse().unwrap();
+            assert_eq!((&url, url.to_string().as_str()), (&meant, shown), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_bad_upstream_url_is_refused_without_showing_its_password() {
+        for (given, part) in [
+            ("http://u:hunter2@db", "unknown scheme"),
+            ("rediss://u:hunter2@", "no host"),
+            ("u:hunter2@db:6379", "no scheme"),
+            ("redis://u:hunter2@", "no host"),
+            ("redis://u:hunter2@db:70000", "not a port"),
+            ("redis://u:hunter2@db:0", "port 0"),
+            ("redis://u:hunter2@db/x", "not a database's number"),
+            ("redis://u:hunter2@db?x=1", "no ? or # part"),
+            ("redis://u:hunter2%4@db", "two hex digits"),
+            ("redis://hunter2@db", "user without a password"),
+            ("redis://u:hunter2@::1:6379", "no host"),
+            ("redis://u:hunter2@2001:db8::1", "brackets"),
+            ("redis://u:hunter2@[::1", "bracket"),
+            ("redis+unix://relative", "not absolute"),
+            ("redis+unix:///a?x=1", "not db=n"),
+            ("", "no scheme"),
+        ] {
+            let error = given.parse::<UpstreamUrl>().unwrap_err();
+            assert!(error.contains(part) && !error.contains("hunter2"), "{given}: {error}");
+        }
+        let long = format!("redis+unix:///{}", "x".repeat(107));
+        assert!(long.parse::<UpstreamUrl>().unwrap_err().contains("108 bytes"));
+    }
+}

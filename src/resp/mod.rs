@@ -20,7 +20,7 @@ pub mod values;
 mod wakeup;
 pub mod write;
 
-pub use queue::{ReplyQueue, Run, Ticket};
+pub use queue::{ReplyQueue, Run, Ticket, Window};
 pub use reply::{Advance, DecodeError, ReplyError, ReplyScanner, decode_reply};
 pub use request::{
     ArgRange, FrameKind, Pending, ProtocolError, RequestLimits, RequestScanner, SHORT_ARGS_MAX, ScannedFrame,

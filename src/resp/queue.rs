@@ -6,9 +6,12 @@
 mod run;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use run::Run;
+pub use window::Window;
 
+use self::window::Turn;
 use super::wakeup::Wakeup;
 use bytes::{Buf, Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
@@ -72,6 +75,9 @@ pub struct ReplyQueue {
     overflowed: Cell<bool>,
     broken: Cell<bool>,
     may_wait_for_ever: Cell<bool>,
+    /// Where what waits for a reply counts, among others' that share it.
+    window: RefCell<Option<Rc<Window>>>,
+    turn: Turn,
     /// The inventory batch that has operations of this client in flight, and how many: see the batcher.
     batch: Cell<(u64, usize)>,
     /// The script call that it is in, and the last of that one's groups with an operation of this client.
@@ -89,6 +95,8 @@ impl ReplyQueue {
             overflowed: Cell::new(false),
             broken: Cell::new(false),
             may_wait_for_ever: Cell::new(false),
+            window: RefCell::default(),
+            turn: Turn::default(),
             batch: Cell::new((0, 0)),
             group: Cell::new((0, 0)),
         })
@@ -101,6 +109,7 @@ impl ReplyQueue {
         let number = inner.tail;
         inner.tail += 1;
         inner.waiting += 1;
+        self.hand_over(1);
         Ticket { queue: Rc::clone(self), number, answered: false, muted: false }
     }
 
@@ -112,6 +121,7 @@ impl ReplyQueue {
         inner.tail += u64::from(count - 1);
         inner.waiting += count as usize - 1;
         drop(inner);
+        self.hand_over(count as usize - 1);
         Run::of(first, count)
     }
 
@@ -203,12 +213,54 @@ impl ReplyQueue {
         self.broken.get()
     }
 
+    /// From here on all that waits counts there, and nowhere else.
+    pub fn set_window(&self, window: Option<&Rc<Window>>) {
+        let waiting = self.waiting();
+        if let Some(window) = window {
+            window.hand_over(&self.turn, waiting);
+        }
+        if let Some(before) = self.window.replace(window.cloned()) {
+            before.end_turn(&self.turn);
+            before.give_back(waiting);
+        }
+    }
+
+    /// How many requests the client may hand over now, for the sake of who does not share its window. Where none, its session is
+    /// woken when it may.
+    #[must_use]
+    pub fn room(self: &Rc<Self>) -> usize {
+        self.window.borrow().as_ref().map_or(usize::MAX, |window| window.room(self))
+    }
+
+    /// It was told that there is no [room](Self::room), and will be woken when there is.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        self.turn.waits()
+    }
+
+    /// Its session asks for no more room now: others that share its window come first.
+    #[inline]
+    pub fn end_turn(&self) {
+        if let Some(window) = &*self.window.borrow() {
+            window.end_turn(&self.turn);
+        }
+    }
+
+    #[inline]
+    fn hand_over(&self, count: usize) {
+        if let Some(window) = &*self.window.borrow() {
+            window.hand_over(&self.turn, count);
+        }
+    }
+
     /// The client is gone: what still comes is thrown away.
     pub fn close(&self) {
         self.closed.set(true);
         let mut inner = self.inner.borrow_mut();
         inner.out = BytesMut::new();
         inner.wakeup.clear();
+        drop(inner);
+        self.end_turn();
     }
 
     /// Runs `write` on the bytes that are ready; it returns how many of them it took.
@@ -307,6 +359,14 @@ impl ReplyQueue {
 
     /// `bytes` are the whole replies to `count` requests from `number` on.
     fn complete_run(&self, number: u64, count: usize, bytes: &[u8]) {
+        self.place_run(number, count, bytes);
+        // Any session of its may be woken by that, this one's too.
+        if let Some(window) = &*self.window.borrow() {
+            window.give_back(count);
+        }
+    }
+
+    fn place_run(&self, number: u64, count: usize, bytes: &[u8]) {
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
         inner.waiting -= count;

@@ -6,17 +6,19 @@
 //! that many clients share it means that the replies may no longer be whose they seem.
 
 use super::limits::REPLY_DEPTH_MAX;
-use super::{number, number::Number};
 use memchr::memchr2;
 
 mod decode;
 mod error;
+mod line;
 mod short;
 #[cfg(test)]
 mod tests;
 
 pub use decode::{DecodeError, decode_reply};
 pub use error::ReplyError;
+
+use line::{header, whole};
 
 /// How far [`ReplyScanner::advance`] came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -379,23 +381,4 @@ enum Step {
     Some(usize),
     /// So many bytes were used, and they were the reply's last.
     Done(usize),
-}
-
-/// The number behind the type byte, and how many bytes the line has. `None`: it is not all there.
-#[inline]
-fn header(buf: &[u8]) -> Result<Option<(i64, usize)>, ReplyError> {
-    match number::line(&buf[1..]) {
-        Number::Whole { value, len } => Ok(Some((value, 1 + len))),
-        Number::Partial => Ok(None),
-        Number::Bad => Err(ReplyError::BadNumber),
-    }
-}
-
-/// Whether `buf` begins with `text`; false: as much of it as there is.
-fn whole(buf: &[u8], text: &[u8]) -> Result<bool, ReplyError> {
-    let here = buf.len().min(text.len());
-    if buf[..here] != text[..here] {
-        return Err(ReplyError::BadConstant);
-    }
-    Ok(here == text.len())
 }

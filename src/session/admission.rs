@@ -55,6 +55,7 @@ impl Core {
     fn leave_room(&mut self) {
         self.publish_refused();
         self.room = Rc::clone(self.context.rooms.nobody());
+        self.follow_window();
         (self.admitted, self.is_gated) = (None, true);
         self.context.clients.must_say(&self.entry, self.context.settings.unknown_max);
         self.entry.become_tenants(&self.room.tenant.name, self.entry.key);
@@ -82,6 +83,7 @@ impl Core {
         // What was done so far was another's.
         self.publish();
         self.room = room;
+        self.follow_window();
         self.link = None;
         self.is_gated = self.told_apart;
         if !is_counted {
@@ -108,7 +110,10 @@ impl Core {
         }
         match tenants.get(&self.room.tenant.name) {
             // As whom its connections go upstream, and what they show of it, is what they were made for.
-            Some(now) if is_served_alike(now, &self.room.tenant) => self.room = rooms.of(now),
+            Some(now) if is_served_alike(now, &self.room.tenant) => {
+                self.room = rooms.of(now);
+                self.follow_window();
+            }
             _ => {
                 tracing::info!(client = self.entry.id(), tenant = %self.room.tenant.name, "closed a client whose tenant is no more, or has changed");
                 self.phase = Phase::Finishing;

@@ -312,6 +312,7 @@ impl Core {
             self.lane = lane;
             self.pin_blocking = false;
             self.replies.set_may_wait_for_ever(false);
+            self.follow_window();
         }
         true
     }

@@ -217,7 +217,7 @@ impl Core {
     }
 
     fn send_on_link(&mut self, frame: &[u8], watch: Option<Box<Watch>>) -> Step {
-        if !self.enter(Lane::Link) {
+        if !self.enter(Lane::Link) || self.room_upstream() == 0 {
             return Step::Blocked;
         }
         if self.replies.waiting() == 0

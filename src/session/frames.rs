@@ -36,6 +36,9 @@ impl Session {
                 None => break,
             }
         }
+        if self.core.told_apart && !(self.blocked && self.core.replies.waits_for_room()) {
+            self.core.replies.end_turn();
+        }
         // Of a client that is to be closed nothing more is read.
         if self.core.phase == Phase::Finishing { bytes.len() } else { at }
     }

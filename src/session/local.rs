@@ -105,11 +105,11 @@ impl Core {
             return Step::Blocked;
         }
         // What its own connection remembers is gone before the client is told so, a subscription before others publish.
-        if let Some(pin) = self.pin.as_ref().filter(|pin| !pin.is_closed() && !pin.remembered().is_clean())
-            && !std::mem::replace(&mut self.resetting, true)
-        {
-            pin.reset(&self.home_greeting(Proto::Resp2), &self.replies);
-            self.lane = Lane::Pinned;
+        let has_state = self.pin.as_ref().is_some_and(|pin| !pin.is_closed() && !pin.remembered().is_clean());
+        if has_state && !std::mem::replace(&mut self.resetting, true) && self.enter(Lane::Pinned) {
+            if let Some(pin) = &self.pin {
+                pin.reset(&self.home_greeting(Proto::Resp2), &self.replies);
+            }
             return Step::Blocked;
         }
         self.resetting = false;

@@ -327,6 +327,9 @@ impl Session {
         // Of a client that does not read its replies no more is asked.
         let paused = self.blocked && self.core.replies.unsent_bytes() > self.core.context.settings.output_pause_bytes;
         if self.unread.is_empty() || paused || self.core.pin.as_ref().is_some_and(|pin| pin.input_ended()) {
+            if self.blocked {
+                self.core.replies.end_turn();
+            }
             return false;
         }
         let mut unread = std::mem::take(&mut self.unread);

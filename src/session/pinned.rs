@@ -204,7 +204,7 @@ impl Core {
     }
 
     fn send_on_pin(&mut self, frame: &[u8], args: &Args<'_>, route: Route) -> Step {
-        if !self.enter(Lane::Pinned) {
+        if !self.enter(Lane::Pinned) || self.room_upstream() == 0 {
             return Step::Blocked;
         }
         let Some(pin) = &self.pin else { return Step::Blocked };
@@ -268,10 +268,12 @@ impl Core {
     /// A command of the sidecar's own inside MULTI: the upstream queues it, and its answer stands in EXEC's.
     fn queue_local(&mut self, frame: &[u8], local: Local, args: &Args<'_>) -> Step {
         let Some(answer) = self.answer_of(local, args) else { return self.refuse_in_multi(REPLY_IN_MULTI) };
+        if !self.enter(Lane::Pinned) {
+            return Step::Blocked;
+        }
         let rewrite = move |reply: &[u8], _| if reply.starts_with(b"-") { BytesMut::from(reply) } else { answer };
         let Some(pin) = &self.pin else { return Step::Blocked };
         pin.send(frame, self.ticket(), Watch::rewrite(rewrite));
-        self.lane = Lane::Pinned;
         self.count(RouteLabel::Pinned);
         Step::Done
     }
@@ -279,12 +281,14 @@ impl Core {
     /// A refusal of the sidecar's inside MULTI. The upstream is made to refuse something too, so that it refuses EXEC, as
     /// after any bad command.
     pub(super) fn refuse_in_multi(&mut self, line: &[u8]) -> Step {
+        if !self.enter(Lane::Pinned) {
+            return Step::Blocked;
+        }
         let Some(pin) = &self.pin else { return Step::Blocked };
         let mut unknown = BytesMut::new();
         write::request(&mut unknown, &[UNKNOWN_COMMAND]);
         let line = BytesMut::from(line);
         pin.send(&unknown, self.ticket(), Watch::rewrite(move |_, _| line));
-        self.lane = Lane::Pinned;
         self.count(RouteLabel::Pinned);
         Step::Done
     }
@@ -293,8 +297,11 @@ impl Core {
     pub(super) fn set_blocking(&mut self, route: Route) {
         let alone = self.replies.waiting() == 1;
         let may_wait = route == Route::Pin(Pin::Blocking) || self.context.clients.is_paused();
-        self.pin_blocking = (self.pin_blocking && !alone) || may_wait;
-        self.replies.set_may_wait_for_ever(self.pin_blocking);
+        let blocking = (self.pin_blocking && !alone) || may_wait;
+        if std::mem::replace(&mut self.pin_blocking, blocking) != blocking {
+            self.replies.set_may_wait_for_ever(blocking);
+            self.follow_window();
+        }
     }
 
     /// As for any client; but one that has its own connection from the beginning may wait for its own writes.

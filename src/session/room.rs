@@ -15,7 +15,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 /// Tenants of a worker that have links of their own; more of them share these.
-const LANES: u8 = 16;
+const LANES: u8 = 64;
 
 /// Makes the batcher of an upstream user.
 pub type MakeBatcher = Box<dyn Fn(Option<&UpstreamUser>) -> Rc<Batcher>>;

@@ -156,6 +156,10 @@ impl Core {
         if !may || most == 0 || self.link.is_none() || !self.enter(Lane::Link) {
             return None;
         }
+        let most = most.min(self.room_upstream());
+        if most == 0 {
+            return None;
+        }
         Some(u32::try_from(most).unwrap_or(u32::MAX))
     }
 }

@@ -26,6 +26,9 @@ type Parts = Rc<RefCell<Vec<Result<Outcome, BytesMut>>>>;
 impl Core {
     /// Queues a request of the inventory on the client's own connection, which is inside MULTI and owes no reply.
     pub(super) fn queue_inventory(&mut self, args: &Args<'_>) -> Step {
+        if !self.enter(Lane::Pinned) {
+            return Step::Blocked;
+        }
         let Some(pin) = &self.pin else { return Step::Blocked };
         let context = CommandContext { tenant: &self.room.tenant };
         let (operation, parsed) = parse(args, &context);
@@ -97,7 +100,6 @@ impl Core {
     }
 
     fn was_queued(&mut self) -> Step {
-        self.lane = Lane::Pinned;
         self.count(RouteLabel::Inventory);
         Step::Done
     }

@@ -3,28 +3,50 @@
 //!
 //! A round is over when every task that was ready has run. It is only looked for while somebody waits for the next.
 
-use super::core::Core;
+use super::core::{Core, Lane};
+use crate::resp::Window;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Requests of one tenant in a round: a tenth of a millisecond of a worker, and more than most pipelines.
 const REQUESTS_A_TURN: u32 = 128;
 
-/// What a tenant has taken in which round.
+/// A tenant that has asked for nothing for so long is nobody whom others have to leave the upstream to.
+const QUIET_AFTER: Duration = Duration::from_secs(10);
+
+/// What a tenant has taken in which round, and what it has under way upstream.
 #[derive(Default)]
 pub struct Share {
     round: Cell<u64>,
     taken: Cell<u32>,
+    window: Rc<Window>,
 }
 
 /// A worker's rounds.
-#[derive(Default)]
 pub struct Turns {
     round: Cell<u64>,
     waiting: RefCell<Vec<Waker>>,
     wanted: Notify,
+    /// Who asked last.
+    last: Cell<*const Share>,
+    /// When that last was another one than before.
+    changed: Cell<Option<Instant>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            round: Cell::default(),
+            waiting: RefCell::default(),
+            wanted: Notify::default(),
+            last: Cell::new(std::ptr::null()),
+            changed: Cell::default(),
+        }
+    }
 }
 
 impl Turns {
@@ -47,9 +69,27 @@ impl Turns {
         taken < REQUESTS_A_TURN
     }
 
+    /// A tenant asks for something.
+    fn note(&self, share: &Share) {
+        let last = self.last.replace(share);
+        if !last.is_null() && !std::ptr::eq(last, share) {
+            self.changed.set(Some(Instant::now()));
+        }
+    }
+
     /// How many more may be taken in this round; one was taken in it.
     fn left(&self, share: &Share) -> u32 {
         REQUESTS_A_TURN.saturating_sub(share.taken.get())
+    }
+
+    /// More than one tenant asks for something.
+    fn are_several(&self) -> bool {
+        let Some(changed) = self.changed.get() else { return false };
+        let are_several = changed.elapsed() < QUIET_AFTER;
+        if !are_several {
+            self.changed.set(None);
+        }
+        are_several
     }
 
     fn wait(&self, cx: &Context<'_>) {
@@ -65,6 +105,8 @@ impl Core {
         let takes = turns.take(&self.room.own.share);
         if !takes {
             turns.wait(cx);
+        } else if self.is_known() {
+            turns.note(&self.room.own.share);
         }
         takes
     }
@@ -73,6 +115,23 @@ impl Core {
     pub(super) fn turns_left(&self) -> u32 {
         // Where nobody is told apart any more nobody takes turns.
         if self.told_apart { self.context.rooms.turns.left(&self.room.own.share) } else { u32::MAX - 1 }
+    }
+
+    /// How many requests the client may send upstream now, where other tenants ask for something too. Where none, its session is
+    /// woken when it may.
+    pub(super) fn room_upstream(&self) -> usize {
+        if self.told_apart && self.context.rooms.turns.are_several() { self.replies.room() } else { usize::MAX }
+    }
+
+    /// What is under way of the client counts among its tenant's; but the inventory's operations, which go together, and what may
+    /// wait for ever, which would keep all others out.
+    pub(super) fn follow_window(&self) {
+        let counts = match self.lane {
+            Lane::Link => self.told_apart,
+            Lane::Pinned => self.told_apart && !self.pin_blocking,
+            Lane::Inventory => false,
+        };
+        self.replies.set_window(counts.then_some(&self.room.own.share.window));
     }
 
     /// So many more were.

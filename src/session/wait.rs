@@ -1,6 +1,6 @@
 //! WAIT and WAITAOF of clients whose writes went over shared links.
 
-use super::core::{Core, Step};
+use super::core::{Core, Lane, Step};
 use super::rewritten::request;
 use crate::command::{Pin, Route};
 use crate::config::Passthrough;
@@ -18,6 +18,10 @@ impl Core {
     /// changes nothing goes before them: with it they wait for all writes there were, the client's among them. From 7.2 on
     /// only what is propagated counts as a write, before that any command.
     pub(super) fn send_wait(&mut self, frame: &[u8]) -> Step {
+        // What goes before it goes once.
+        if !self.enter(Lane::Pinned) {
+            return Step::Blocked;
+        }
         let Some(pin) = &self.pin else { return Step::Blocked };
         let tenant = &self.room.tenant;
         // The upstream user of a tenant that is shut in may publish on channels of the tenant's alone.

@@ -284,6 +284,11 @@ impl Conn {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(bytes).expect("a buffer");
     }
 
+    /// So many bytes are sent without the peer reading any.
+    pub fn send_buffer(&self, bytes: usize) {
+        socket2::SockRef::from(&self.stream).set_send_buffer_size(bytes).expect("a buffer");
+    }
+
     /// Bytes of the peer's that the kernel holds, of either end: not taken by the one, or not read by this one.
     pub fn in_kernel(&self) -> usize {
         let [own, peer] =

@@ -1,9 +1,10 @@
 //! The sidecar as a child process: started on free ports, which it tells in its one `serving` line.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 
 use rustix::process::{Signal, kill_process};
 
@@ -17,7 +18,8 @@ pub struct Sidecar {
     child: Child,
     pub listen: String,
     pub admin: String,
-    log: Arc<Mutex<Vec<String>>>,
+    /// Not a pipe: what it has said before it answered is there to be read with the answer.
+    log: File,
 }
 
 impl Sidecar {
@@ -62,20 +64,13 @@ impl Sidecar {
 
     /// From a whole command line.
     pub fn launch_command(mut command: Command) -> Self {
-        let mut child = command
+        let log = tempfile::tempfile().expect("a file");
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(log.try_clone().expect("the same file"))
             .spawn()
             .expect("the sidecar starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = BufReader::new(child.stderr.take().expect("stderr"));
-        let sink = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                sink.lock().expect("the log").push(line);
-            }
-        });
         let mut sidecar = Self { child, listen: String::new(), admin: String::new(), log };
         let (listen, admin) = until("the sidecar says that it serves", SOON, || {
             if let Some(status) = sidecar.child.try_wait().expect("wait") {
@@ -95,8 +90,14 @@ impl Sidecar {
         Conn::open3(&self.listen)
     }
 
+    /// What it has said, as far as the lines are whole.
     pub fn log_lines(&self) -> Vec<String> {
-        self.log.lock().expect("the log").clone()
+        let mut bytes = vec![0; self.log.metadata().expect("its length").len() as usize];
+        // At a place of our own: where the file stands is where the sidecar writes.
+        self.log.read_exact_at(&mut bytes, 0).expect("the log");
+        let text = String::from_utf8_lossy(&bytes);
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(str::to_owned).collect()
     }
 
     /// Status and body of a GET on the admin address.

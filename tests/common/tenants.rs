@@ -19,6 +19,9 @@ name = "rival"
 password = "rival-secret"
 "#;
 
+/// What each of these runs with: on a machine that has much else to do an operation may take long, and that is never the matter.
+pub const PATIENT: &str = "inventory.operation_deadline_ms=15000";
+
 /// [`TWO`], with these lines in the first one's entry.
 pub fn two(of_acme: &str) -> String {
     TWO.replacen("\"acme-secret\"\n", &format!("\"acme-secret\"\n{of_acme}\n"), 1)
@@ -42,7 +45,7 @@ impl Tenanted {
         std::fs::write(dir.path().join("sentinel.toml"), text.replace("DIR", &dir.path().display().to_string()))
             .expect("the configuration");
         let (path, url) = (dir.path().join("sentinel.toml").display().to_string(), redis.url());
-        let mut args = vec!["--config", &path, "--upstream", &url];
+        let mut args = vec!["--config", &path, "--upstream", &url, "--set", PATIENT];
         for setting in settings {
             args.extend(["--set", setting]);
         }
@@ -61,6 +64,14 @@ impl Tenanted {
     pub fn conn_as(&self, name: &str, password: &str) -> Conn {
         let mut conn = self.sidecar.conn();
         assert_eq!(text(&mut conn, &["AUTH", name, password]), "+OK\r\n");
+        conn
+    }
+
+    /// The same, in RESP3.
+    pub fn conn3_as(&self, name: &str, password: &str) -> Conn {
+        let mut conn = self.sidecar.conn();
+        let hello = conn.call(&format!("HELLO 3 AUTH {name} {password}"));
+        assert!(!matches!(hello, super::Reply::Error(_)), "{hello:?}");
         conn
     }
 

@@ -1,7 +1,7 @@
 //! The way of nearly all replies: a short bulk, a number, a line, or an array of a few of them, here as a whole. Says nothing of
 //! others: what is wrong with them, if anything, is the scanner's to say.
 
-use super::number::{self, Number};
+use crate::resp::number::{self, Number};
 use memchr::memchr2;
 
 /// The length of the short reply that `buf` begins with. None: it is another, or not all here.
