@@ -15,7 +15,7 @@ const SETTINGS: [&str; 7] = [
     "session.output_stall_ms=200",
 ];
 /// So many tenants of a worker have links of their own.
-const LANES: usize = 16;
+const LANES: usize = 64;
 
 /// One way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Scene {
             config.push_str(&format!("[[tenants]]\nname = \"{name}\"\npassword = \"{name}-secret\"\n{more}"));
         }
         let tenanted = Tenanted::start_with(&redis, &config, &SETTINGS, |_| {});
-        // The first and the seventeenth that come have the same links.
+        // The first that comes and the one after the last have the same links.
         tenanted.acme().call("GET k");
         tenanted.conn_as("free", "free-secret").call("GET k");
         for number in 0..LANES - 2 {
