@@ -1,4 +1,4 @@
-//! A client that needs a connection of its own gets one for it, not one after the other.
+//! A client that needs a connection of its own gets one for it, not one after the other, and for no longer than it is there.
 
 mod common;
 
@@ -30,4 +30,30 @@ fn a_request_that_waits_for_its_connections_greeting_keeps_that_connection() {
         let pins = figure(&sidecar, &format!("inventory_sentinel_pins_total{{reason=\"{reason}\"}} "));
         assert_eq!(pins, 1.0, "connections for one {line}");
     }
+}
+
+#[test]
+fn a_large_request_that_was_cut_off_before_it_could_begin_keeps_no_connection() {
+    let redis = Redis::start();
+    let sidecar = Sidecar::start(&redis.url(), &["session.request_stream_bytes=1024"]);
+    let mut conn = sidecar.conn();
+    conn.call("SET k v").expect_ok();
+    let before = figure(&sidecar, "inventory_sentinel_bytes_total{direction=\"client_in\"} ");
+
+    // The client's end is here before the reply that the large request has to wait for.
+    redis.stop();
+    let large = encode(&["SET", "k", &"x".repeat(4000)]);
+    let sent = [&encode(&["GET", "k"])[..], &large[..3000]].concat();
+    conn.send(&sent);
+    conn.half_close();
+    until("all of it is read", common::SOON, || {
+        let read = figure(&sidecar, "inventory_sentinel_bytes_total{direction=\"client_in\"} ");
+        (read >= before + sent.len() as f64).then_some(())
+    });
+    redis.cont();
+
+    assert_eq!(conn.reply(), Reply::bulk("v"));
+    conn.expect_close();
+    assert_eq!(figure(&sidecar, "inventory_sentinel_pinned_clients "), 0.0);
+    assert_eq!(redis.conn().call("GET k"), Reply::bulk("v"));
 }

@@ -163,7 +163,7 @@ impl Session {
             }
             self.core.keep_wanted_pin();
             let mut progress = self.core.poll_wait(cx) | self.core.end_broken_stream() | self.core.release_pin();
-            progress |= self.take_unread(cx);
+            progress |= self.take_unread(cx) | self.break_off_stream();
             progress |= self.write(cx)?;
             if self.is_stalled(cx) {
                 return Poll::Ready(Err(self.too_slow()));
@@ -320,6 +320,17 @@ impl Session {
         let taken = if self.unread.is_empty() { self.take(cx, bytes) } else { 0 };
         self.unread.extend_from_slice(&bytes[taken..]);
         Poll::Ready(Ok(true))
+    }
+
+    /// A large request began when the client's end was read already: its rest will never come. Returns whether it is so.
+    fn break_off_stream(&mut self) -> bool {
+        let core = &mut self.core;
+        let is_cut = core.phase == Phase::Ended && matches!(core.stage, Stage::Forward) && self.unread.is_empty();
+        if !is_cut || core.may_never_be_answered() {
+            return false;
+        }
+        core.stage = Stage::Broken(Bytes::new());
+        true
     }
 
     /// Returns whether anything was taken.
