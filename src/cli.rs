@@ -327,8 +327,10 @@ impl HealthArgs {
 pub fn summary(config: &Config) -> String {
     let Config { sidecar, listen, upstream, admin, inventory, .. } = config;
     let or_none = |what: &str| if what.is_empty() { "none".to_owned() } else { what.to_owned() };
-    let tcp = if listen.tls_cert.as_os_str().is_empty() { listen.tcp.clone() } else { format!("{} (TLS)", listen.tcp) };
+    let tls = if listen.tcp.is_empty() || listen.tls_cert.as_os_str().is_empty() { "" } else { " (TLS)" };
+    let tcp = format!("{}{tls}", listen.tcp);
     let clients = match (tcp.as_str(), listen.unix.as_str()) {
+        ("", "") => "tenants' own listeners".to_owned(),
         (tcp, "") => tcp.to_owned(),
         ("", unix) => unix.to_owned(),
         (tcp, unix) => format!("{tcp} and {unix}"),

@@ -3,7 +3,7 @@
 //! Owns when it is looked for and what is said of it. What may change is `config::diff`'s to say.
 
 use crate::app::Running;
-use crate::config::{Change, Config, ConfigError, diff};
+use crate::config::{Config, ConfigError, diff};
 use crate::logging;
 use crate::metrics::Reload;
 use blake2::{Blake2b512, Digest};
@@ -25,6 +25,8 @@ pub struct Reloader {
     seen: Option<Sum>,
     /// What they held at the last look, where that was something else: they may be half written still.
     pending: Option<Sum>,
+    /// What the files of passwords held that are in force.
+    words: Option<Sum>,
     /// The files of tenants' passwords, as the last configuration names them that could be read.
     secrets: Vec<PathBuf>,
     current: Config,
@@ -38,8 +40,8 @@ impl Reloader {
     /// Where no signal can be waited for.
     pub fn new(current: Config, file: Option<PathBuf>, reread: Reread) -> std::io::Result<Self> {
         let secrets = secrets(&current);
-        let seen = sum(main(file.as_deref()), &secrets);
-        Ok(Self { reread, file, seen, pending: None, secrets, current, hangup: signal(SignalKind::hangup())? })
+        let (seen, words) = (sum(main(file.as_deref()), &secrets), sum(Some(Vec::new()), &secrets));
+        Ok(Self { reread, file, seen, pending: None, words, secrets, current, hangup: signal(SignalKind::hangup())? })
     }
 
     /// Takes changes as they come, until it is dropped.
@@ -74,7 +76,6 @@ impl Reloader {
                 tracing::info!("the configuration was read again: nothing has changed");
             }
             Ok(changes) => {
-                let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
                 tracing::info!(changes = changes.join("; "), "the changed configuration is in force");
             }
             Err(faults) => {
@@ -86,13 +87,15 @@ impl Reloader {
         running.metrics.config_reload[Reload::Ok].increment(1);
     }
 
-    fn try_take(&mut self, running: &Running) -> Result<Vec<Change>, String> {
+    /// What has changed, in words.
+    fn try_take(&mut self, running: &Running) -> Result<Vec<String>, String> {
         // What is looked at first may be another by the time it is read, and is seen at the next look then.
         let main = main(self.file.as_deref());
         self.seen = sum(main.clone(), &self.secrets);
         let new = (self.reread)().map_err(|error| error.to_string())?;
         self.secrets = secrets(&new);
         self.seen = sum(main, &self.secrets);
+        let words = sum(Some(Vec::new()), &self.secrets);
         let changes = diff(&self.current, &new);
         let fixed: Vec<String> =
             changes.iter().filter(|change| change.needs_restart).map(ToString::to_string).collect();
@@ -104,8 +107,14 @@ impl Reloader {
         if new.log != self.current.log {
             logging::set_level(&new.log);
         }
+        let same_files = secrets(&self.current) == self.secrets;
         self.current = new;
-        Ok(changes)
+        let mut said: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        if same_files && words != self.words {
+            said.push("a password in a file: changed".to_owned());
+        }
+        self.words = words;
+        Ok(said)
     }
 }
 

@@ -150,6 +150,7 @@ fn a_changed_file_is_seen_by_itself_and_a_password_file_too() {
         }
     });
     assert_eq!(word(&mut tenants.sidecar.conn(), &["AUTH", "third", "one"]), "-WRONGPASS");
+    until("it is told", SOON, || tenants.logged("a password in a file: changed").pop());
 
     // The file itself, moved to its place and written in place.
     let denied =

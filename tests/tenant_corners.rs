@@ -44,6 +44,23 @@ fn whom_invalidations_go_to_is_told_by_the_tenants_own_number() {
 }
 
 #[test]
+fn a_tenant_ends_its_own_clients_by_its_name_and_learns_of_no_users() {
+    let redis = Redis::start();
+    redis.conn().call("ACL SETUSER rival on nopass").expect_ok();
+    let tenanted = Tenanted::start(&redis, &two(""));
+    let (mut acme, mut other) = (tenanted.acme(), tenanted.acme());
+    let mut rival = tenanted.rival();
+    // Of one that is a user upstream and a tenant, one that is a user alone, and one that is neither.
+    for user in ["rival", "default", "nobody"] {
+        assert_eq!(text(&mut acme, &["CLIENT", "KILL", "USER", user]), ":0\r\n", "{user}");
+    }
+    assert_eq!(text(&mut acme, &["CLIENT", "KILL", "TYPE", "normal", "USER", "acme"]), ":1\r\n");
+    other.expect_close();
+    assert_eq!(text(&mut rival, &["PING"]), "+PONG\r\n");
+    assert_eq!(word(&mut acme, &["CLIENT", "KILL", "USER", "acme", "NOSUCH", "x"]), "-ERR");
+}
+
+#[test]
 fn info_all_of_a_tenant_that_is_shut_in_ends_with_the_inventory() {
     let redis = Redis::start();
     let tenanted = Tenanted::start(&redis, &two(""));
@@ -87,6 +104,45 @@ fn no_request_is_larger_than_a_tenants_may_be_whatever_its_pass_through() {
         assert_eq!(word(&mut acme, &["SET", "k", &"v".repeat(4000)]), "+OK", "{passthrough}");
         assert_eq!(text(&mut acme, &["STRLEN", "k"]), ":4000\r\n");
     }
+}
+
+#[test]
+fn no_denial_is_gone_round_by_a_subcommand_that_comes_late() {
+    let redis = Redis::start();
+    redis.conn().call("ACL SETUSER victim on").expect_ok();
+    for deny in ["acl|deluser", "@admin"] {
+        let lines = format!("passthrough = \"full\"\ndeny = [\"{deny}\"]");
+        let tenanted = Tenanted::start_with(&redis, &two(&lines), &["session.request_stream_bytes=1024"], |_| {});
+        let mut acme = tenanted.acme();
+        // The number alone says that it will be too large to be kept.
+        send_and_see(&tenanted.sidecar, &mut acme, b"*300\r\n$3\r\nACL\r\n");
+        acme.send(format!("$7\r\nDELUSER\r\n{}", "$6\r\nvictim\r\n".repeat(298)).as_bytes());
+        assert!(String::from_utf8_lossy(&acme.raw()).starts_with("-NOPERM "), "{deny}");
+        assert!(text(&mut redis.conn(), &["ACL", "USERS"]).contains("victim"), "{deny}");
+        assert_eq!(text(&mut acme, &["PING"]), "+PONG\r\n");
+    }
+}
+
+#[test]
+fn a_large_request_may_begin_with_its_count_alone() {
+    let redis = Redis::start();
+    let sidecar = common::Sidecar::start(&redis.url(), &["session.request_stream_bytes=1024"]);
+    let mut conn = sidecar.conn();
+    let pairs: String = (0..150).map(|number| format!("$4\r\nk{number:03}\r\n$1\r\nv\r\n")).collect();
+    for part in ["*301\r\n", "$4\r\nMS", "ET\r\n"] {
+        send_and_see(&sidecar, &mut conn, part.as_bytes());
+    }
+    conn.send(pairs.as_bytes());
+    assert_eq!(String::from_utf8_lossy(&conn.raw()), "+OK\r\n");
+    assert_eq!(text(&mut conn, &["DBSIZE"]), ":150\r\n");
+}
+
+/// Sends this, and waits until it was read.
+fn send_and_see(sidecar: &common::Sidecar, conn: &mut Conn, part: &[u8]) {
+    let read = || figure(sidecar, "inventory_sentinel_bytes_total{direction=\"client_in\"}");
+    let before = read();
+    conn.send(part);
+    until("it is read", SOON, || (read() >= before + part.len() as f64).then_some(()));
 }
 
 #[test]

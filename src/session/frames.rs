@@ -6,6 +6,9 @@ use crate::resp::{ArgRange, FrameKind, RequestLimits, write};
 use bytes::BytesMut;
 use std::task::Context;
 
+/// In so many bytes the number of arguments, a command's name and a subcommand's are there, where they are some.
+const WORDS_BYTES: usize = 512;
+
 impl Session {
     /// Takes frames off the front of `bytes`, as many as may go. Returns how many bytes it took.
     pub(super) fn take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> usize {
@@ -76,7 +79,10 @@ impl Session {
             Ok(None) => {
                 let pending = self.scanner.pending();
                 let bytes_at_least = pending.bytes_at_least;
-                if bytes_at_least <= self.core.whole_bytes_max() {
+                // What it is, and whether it may be, is told by its name and its subcommand, and they may be still to come: a
+                // number of arguments alone can say that it will be large.
+                let is_untold = pending.args_complete < pending.args_declared.min(2) && bytes.len() < WORDS_BYTES;
+                if bytes_at_least <= self.core.whole_bytes_max() || is_untold {
                     return None;
                 }
                 self.streamed = 0;

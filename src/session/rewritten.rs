@@ -98,7 +98,14 @@ impl Core {
                 let nobody = digits.format(NOBODY).as_bytes();
                 let mut words: Vec<&[u8]> = vec![b"CLIENT", b"KILL", b"ID", nobody];
                 if !old {
-                    words.extend(Filter::words(args, 2));
+                    let mut rest = Filter::words(args, 2);
+                    // A tenant's name need not be a user's upstream, and who is one there is none of its business.
+                    for pair in
+                        rest.chunks_exact_mut(2).filter(|pair| self.told_apart && pair[0].eq_ignore_ascii_case(b"USER"))
+                    {
+                        pair[1] = &default_user;
+                    }
+                    words.extend(rest);
                 }
                 let probe = request(&words);
                 let rewritten = move |reply: &[u8], _| match reply.first() {
