@@ -64,7 +64,10 @@ fn a_tenant_ends_its_own_clients_by_its_name_and_learns_of_no_users() {
 fn info_all_of_a_tenant_that_is_shut_in_ends_with_the_inventory() {
     let redis = Redis::start();
     let tenanted = Tenanted::start(&redis, &two(""));
-    for request in [&["INFO", "all"][..], &["INFO", "everything"], &["INFO", "server", "inventory"]] {
+    // More than one section is a syntax error to 6.2.
+    let takes_two = redis.conn().call("INFO server clients").error_word().is_empty();
+    let requests = [&["INFO", "all"][..], &["INFO", "everything"], &["INFO", "server", "inventory"]];
+    for request in requests.into_iter().filter(|request| takes_two || request.len() == 2) {
         for multi in [false, true] {
             let mut acme = tenanted.acme();
             let told = if multi {
@@ -199,6 +202,10 @@ fn the_user_that_is_printed_can_wait() {
     let mut acme = tenanted.acme();
     assert_eq!(word(&mut acme, &["SET", "k", "v"]), "+OK");
     assert_eq!(text(&mut acme, &["WAIT", "0", "10"]), ":0\r\n");
+    // 6.2 has no SPUBLISH, and counts a PING.
+    if redis.conn().call("COMMAND INFO SPUBLISH").items()[0].is_nil() {
+        return;
+    }
     // On a channel of its own alone: no other is granted.
     let sent = loop {
         let line = String::from_utf8_lossy(&monitor.raw()).into_owned();
