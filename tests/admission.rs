@@ -270,7 +270,7 @@ fn what_replicas_must_have_is_uncertain_without_one_and_on_it_with_one() {
 fn who_waits_for_replicas_that_are_not_there_keeps_nobody_waiting() {
     let redis = Redis::start();
     // One connection; what is waited for does not come for longer than a client here is patient.
-    let settings = ["inventory.operation_deadline_ms=60000", "upstream.pool_size=1"];
+    let settings = ["inventory.operation_deadline_ms=120000", "upstream.pool_size=1"];
     let tenants = Tenanted::start_with(&redis, &two("acknowledge = \"replicas:1\""), &settings, |_| {});
     let mut waiting: Vec<Conn> = (0..3).map(|_| tenants.acme()).collect();
     waiting.iter_mut().for_each(|conn| conn.send_args(&["INV.SETSTOCK", "tee", "5"]));

@@ -2,10 +2,14 @@
 //! crowds, and an end under load.
 
 mod common;
+mod faults {
+    mod frames;
+    mod leaving;
+    mod readers;
+}
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use common::resp::encode;
 use common::{Conn, Dice, Fault, FaultProxy, Redis, Reply, SOON, Sidecar, Stock, assert_account, stock, until, words};
@@ -232,132 +236,6 @@ fn clients_that_vanish_mid_pipeline_never_shift_the_replies_of_others() {
 }
 
 #[test]
-fn a_malformed_frame_gets_the_earlier_replies_then_its_error_then_the_close() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &[]);
-    sidecar.conn().call("INV.SETSTOCK tee 5").expect_ok();
-    let cases: &[(&[u8], &str)] = &[
-        (b"*a\r\n", "invalid multibulk length"),
-        (b"*+1\r\n", "invalid multibulk length"),
-        (b"*01\r\n", "invalid multibulk length"),
-        (b"*2147483648\r\n", "invalid multibulk length"),
-        (b"*9999999999999999999999\r\n", "invalid multibulk length"),
-        (b"*1\r\n:1\r\n", "expected '$', got ':'"),
-        (b"*1\r\nPING\r\n", "expected '$', got 'P'"),
-        (b"*1\r\n*1\r\n", "expected '$', got '*'"),
-        (b"*1\r\n$-1\r\n", "invalid bulk length"),
-        (b"*1\r\n$a\r\n", "invalid bulk length"),
-        (b"*1\r\n$04\r\n", "invalid bulk length"),
-        (b"*1\r\n$+4\r\n", "invalid bulk length"),
-        (b"*1\r\n$536870913\r\n", "invalid bulk length"),
-        (b"*2\r\n$3\r\nGET\r\n$x\r\n", "invalid bulk length"),
-        (b"SET k \"unbalanced\r\n", "unbalanced quotes in request"),
-        (b"SET k \"a\"b\r\n", "unbalanced quotes in request"),
-    ];
-    for (bad, what) in cases {
-        // Redis itself says the same, so that the table is not an opinion.
-        let wanted = format!("-ERR Protocol error: {what}\r\n");
-        let mut direct = redis.conn();
-        direct.exchange(bad, wanted.as_bytes());
-        direct.expect_close();
-        let mut conn = sidecar.conn();
-        let mut bytes = encode(&["SET", "k", "v"]);
-        bytes.extend(encode(&["GET", "k"]));
-        bytes.extend(encode(&["INV.RESERVE", "tee", "99"]));
-        bytes.extend_from_slice(bad);
-        conn.send(&bytes);
-        conn.expect(b"+OK\r\n$1\r\nv\r\n");
-        conn.reply().expect_error("INSUFFICIENTSTOCK");
-        conn.expect(wanted.as_bytes());
-        conn.expect_close();
-    }
-}
-
-#[test]
-fn what_the_sidecar_is_stricter_in_is_a_protocol_error_too() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &[]);
-    // One argument more than the sidecar takes; and two bytes that are no line end, which Redis does not look at.
-    for bad in [b"*1048577\r\n".as_slice(), b"*1\r\n$4\r\nPINGxx"] {
-        let mut conn = sidecar.conn();
-        conn.send(&[encode(&["PING"]), bad.to_vec()].concat());
-        conn.expect(b"+PONG\r\n-ERR Protocol error: ");
-        conn.rest_of_line();
-        conn.expect_close();
-    }
-}
-
-#[test]
-fn too_long_a_line_is_a_protocol_error_as_in_redis() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &[]);
-    let line = vec![b'a'; 65_537];
-    for addr in [redis.addr(), sidecar.listen.clone()] {
-        let mut conn = Conn::open(&addr);
-        conn.exchange(&line, b"-ERR Protocol error: too big inline request\r\n");
-    }
-    let mut endless_count = b"*".to_vec();
-    endless_count.extend(vec![b'1'; 65_536]);
-    for addr in [redis.addr(), sidecar.listen.clone()] {
-        let mut conn = Conn::open(&addr);
-        conn.exchange(&endless_count, b"-ERR Protocol error: too big mbulk count string\r\n");
-    }
-}
-
-#[test]
-fn bytes_that_declare_giants_and_never_send_them_cost_nothing() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &[]);
-    let idle: Vec<_> = (0..50)
-        .map(|_| {
-            let mut conn = sidecar.conn();
-            conn.send(b"*1048576\r\n$536870912\r\nabc");
-            conn
-        })
-        .collect();
-    sidecar.conn().call("PING");
-    let kib = sidecar.resident_kib();
-    assert!(kib < 200 * 1024, "{kib} KiB resident");
-    drop(idle);
-}
-
-#[test]
-fn a_value_of_a_hundred_megabytes_goes_through_while_other_clients_go_on() {
-    let redis = Redis::start();
-    // On a busy machine a second may pass while the giant has the processor.
-    let sidecar = Sidecar::start(&redis.url(), &["upstream.links=1", "inventory.operation_deadline_ms=30000"]);
-    sidecar.conn().call(&format!("INV.SETSTOCK tee {SUPPLY}")).expect_ok();
-    let value: Vec<u8> = (0..100 * 1024 * 1024u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let load = Load::start(&sidecar.listen, 2);
-    let stop = Arc::new(AtomicBool::new(false));
-    let small = {
-        let (mut conn, stop) = (sidecar.conn(), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            let mut rounds = 0;
-            while !stop.load(Ordering::SeqCst) {
-                conn.call(&format!("SET small {rounds}")).expect_ok();
-                assert_eq!(conn.call("GET small"), Reply::bulk(rounds.to_string()));
-                rounds += 1;
-            }
-            rounds
-        })
-    };
-    let mut conn = sidecar.conn();
-    conn.patience(Duration::from_secs(60));
-    conn.call_args(&[b"SET".as_slice(), b"giant", &value]).expect_ok();
-    assert_eq!(redis.conn().call("STRLEN giant"), Reply::Int(value.len() as i64));
-    load.wait_more(10);
-    match conn.call("GET giant") {
-        Reply::Bulk(got) => assert!(got == value, "the giant came back changed"),
-        other => panic!("GET giant: {}", common::show(format!("{other:?}").as_bytes())),
-    }
-    load.wait_more(10);
-    stop.store(true, Ordering::SeqCst);
-    assert!(small.join().expect("the small client") > 0);
-    assert_eq!(load.finish().uncertain, 0);
-}
-
-#[test]
 fn a_thousand_clients_share_a_handful_of_upstream_connections() {
     common::raise_file_limit();
     let redis = Redis::start();
@@ -395,82 +273,6 @@ fn one_client_too_many_is_told_so_as_redis_tells_it() {
         let reply = Conn::try_open(&sidecar.listen).ok()?.try_call("PING").ok()?;
         (reply == Reply::Simple("PONG".into())).then_some(())
     });
-}
-
-#[test]
-fn a_client_that_does_not_read_stops_nobody_and_grows_no_memory() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(
-        &redis.url(),
-        &["upstream.links=1", "session.output_pause_bytes=65536", "session.output_close_bytes=1048576"],
-    );
-    let value = "x".repeat(100_000);
-    sidecar.conn().call(&format!("SET big {value}")).expect_ok();
-    let mut deaf = sidecar.conn();
-    deaf.patience(Duration::from_millis(500));
-    let get = encode(&["GET", "big"]);
-    // It asks for 100 MB and reads none; whether its own writes block or fail does not matter.
-    for _ in 0..1_000 {
-        if deaf.try_send(&get).is_err() {
-            break;
-        }
-    }
-    let mut other = sidecar.conn();
-    for i in 0..100 {
-        assert_eq!(other.call(&format!("ECHO {i}")), Reply::bulk(i.to_string()));
-        assert_eq!(other.call("STRLEN big"), Reply::Int(100_000));
-    }
-    let kib = sidecar.resident_kib();
-    assert!(kib < 100 * 1024, "{kib} KiB resident for a client that does not read");
-}
-
-/// A client that has asked for so many values of 100 kB, all of which are there for it, and has read none; with the
-/// sidecar's figure of bytes from the upstream above what these make.
-fn one_who_does_not_read(sidecar: &Sidecar, values: usize) -> Conn {
-    let value = "x".repeat(100_000);
-    sidecar.conn().call(&format!("SET big {value}")).expect_ok();
-    let mut conn = sidecar.conn();
-    conn.receive_buffer(64 * 1024);
-    conn.send(&encode(&["GET", "big"]).repeat(values));
-    until("all of it has come from the upstream", SOON, || {
-        let bytes = figure(sidecar, "inventory_sentinel_bytes_total{direction=\"upstream_in\"} ");
-        (bytes > values as f64 * 100_000.0).then_some(())
-    });
-    conn
-}
-
-fn figure(sidecar: &Sidecar, name: &str) -> f64 {
-    let (_, text) = sidecar.http("/metrics");
-    text.lines().find_map(|line| line.strip_prefix(name)).map_or(0.0, |count| count.parse().expect("a number"))
-}
-
-#[test]
-fn a_client_that_reads_slowly_gets_all_it_asked_for() {
-    let redis = Redis::start();
-    let limits = ["session.output_pause_bytes=65536", "session.output_close_bytes=16777216"];
-    let sidecar = Sidecar::start(&redis.url(), &[&limits[..], &["session.output_stall_ms=600000"]].concat());
-    let mut slow = one_who_does_not_read(&sidecar, 600);
-    for place in 0..600 {
-        assert_eq!(slow.reply(), Reply::bulk("x".repeat(100_000)), "{place}");
-    }
-    assert_eq!(slow.call("ECHO end"), Reply::bulk("end"));
-}
-
-#[test]
-fn a_client_that_takes_nothing_of_too_much_is_closed_in_the_end_and_others_go_on() {
-    let redis = Redis::start();
-    let limits = ["session.output_pause_bytes=65536", "session.output_close_bytes=16777216"];
-    let others = ["upstream.links=1", "session.output_stall_ms=50"];
-    let sidecar = Sidecar::start(&redis.url(), &[limits, others].concat());
-    // More than the socket's buffers hold besides, and less than four times the limit.
-    let mut deaf = one_who_does_not_read(&sidecar, 450);
-    until("it is closed", SOON, || {
-        assert_eq!(sidecar.conn().call("ECHO x"), Reply::bulk("x"));
-        let closed = figure(&sidecar, "inventory_sentinel_errors_total{origin=\"client\",kind=\"slow_reader\"} ");
-        (closed == 1.0).then_some(())
-    });
-    let got = std::iter::from_fn(|| deaf.try_reply().ok()).count();
-    assert!(got < 450, "it got all");
 }
 
 #[test]
@@ -529,95 +331,6 @@ fn an_upstream_absent_at_start_leaves_the_sidecar_alive_not_ready_and_it_recover
     conn.call("INV.SETSTOCK tee 1").expect_ok();
     assert_eq!(conn.call("GET k"), Reply::NilBulk);
     assert!(sidecar.is_running());
-}
-
-#[test]
-fn an_element_is_not_popped_for_a_client_that_is_gone_whatever_it_sent_behind() {
-    for behind in [b"*2\r\n$3\r\nGET\r\n$1\r\nx\r\n".to_vec(), b"*2\r\n$9\r\nINV.STOCK\r\n$1\r\nx\r\n".repeat(4000)] {
-        let redis = Redis::start();
-        let sidecar = Sidecar::start(&redis.url(), &[]);
-        let mut upstream = redis.conn();
-        let mut conn = sidecar.conn();
-        conn.send(b"*3\r\n$5\r\nBLPOP\r\n$1\r\nq\r\n$1\r\n0\r\n");
-        until("the client waits", SOON, || {
-            (upstream.call("INFO clients").text().contains("blocked_clients:1")).then_some(())
-        });
-        conn.send(&behind);
-        drop(conn);
-        until("nobody waits", SOON, || {
-            (upstream.call("INFO clients").text().contains("blocked_clients:0")).then_some(())
-        });
-        assert_eq!(upstream.call("RPUSH q element"), Reply::Int(1));
-        assert_eq!(upstream.call("LLEN q"), Reply::Int(1));
-    }
-}
-
-#[test]
-fn an_element_is_not_popped_for_a_client_that_said_all_and_left_before_its_turn_to_wait() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &[]);
-    let mut upstream = redis.conn();
-    // The first is under way elsewhere when the client is found to be gone, and only then does the other wait.
-    for before in ["GET x", "INV.STOCK x"] {
-        let mut conn = sidecar.conn();
-        conn.send(&[encode(&words(before)), encode(&["BLPOP", "q", "0"]), encode(&["GET", "x"])].concat());
-        conn.half_close();
-        assert!(conn.reply().is_nil(), "{before}");
-        conn.expect_close();
-        assert_eq!(upstream.call("RPUSH q element"), Reply::Int(1), "{before}");
-        assert_eq!(upstream.call("LLEN q"), Reply::Int(1), "{before}");
-        assert_eq!(upstream.call("DEL q"), Reply::Int(1));
-    }
-}
-
-#[test]
-fn a_client_that_left_its_wait_behind_is_not_kept_by_an_upstream_that_does_not_answer() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &["upstream.reply_timeout_ms=1000"]);
-    let mut conn = sidecar.conn();
-    conn.send(&encode(&["BLPOP", "q", "0"]));
-    until("the client waits", SOON, || {
-        redis.conn().call("INFO clients").text().contains("blocked_clients:1").then_some(())
-    });
-    redis.stop();
-    conn.half_close();
-    conn.expect_close();
-    redis.cont();
-}
-
-#[test]
-fn a_client_that_leaves_in_the_middle_of_a_large_request_leaves_nothing_behind() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &["upstream.pinned_max=3"]);
-    for _ in 0..10 {
-        let mut conn = sidecar.conn();
-        conn.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10000000\r\n");
-        conn.send(&vec![b'x'; 100_000]);
-        drop(conn);
-        // Each of them needs one of the three; the next can have it soon.
-        until("a connection is free again", SOON, || sidecar.conn().call("MULTI").is_ok().then_some(()));
-    }
-    assert!(redis.conn().call("GET k").is_nil());
-    let mut upstream = redis.conn();
-    until("no connection is left over", SOON, || {
-        (upstream.call("CLIENT LIST").text().lines().count() <= 7).then_some(())
-    });
-}
-
-#[test]
-fn a_large_request_that_breaks_off_keeps_the_replies_before_it() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &["session.request_stream_bytes=65536"]);
-    let mut conn = sidecar.conn();
-    conn.send(
-        b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n",
-    );
-    conn.send(&vec![b'x'; 100_000]);
-    conn.send(b"??");
-    conn.expect(b":1\r\n:2\r\n-ERR Protocol error: ");
-    conn.rest_of_line();
-    conn.expect_close();
-    assert!(redis.conn().call("GET k").is_nil());
 }
 
 #[test]

@@ -3,6 +3,10 @@
 //! What is expected is taken from the engine itself wherever it has something alike, so that this holds for each of them.
 
 mod common;
+mod introspection {
+    mod docs;
+    mod info;
+}
 
 use common::resp::{decode, encode};
 use common::{Conn, Redis, Reply, SOON, Sidecar, Terminal, show, until, words};
@@ -191,74 +195,6 @@ fn command_list_names_what_its_filter_lets_through() {
     assert!(matched > 30, "{matched} patterns match something");
 }
 
-/// A grammar out of the arguments of COMMAND DOCS.
-fn grammar(arguments: &[Reply], by: &str) -> String {
-    let one = |argument: &Reply| {
-        let pairs = match argument {
-            Reply::Map(pairs) => pairs.clone(),
-            flat => flat.items().chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
-        };
-        let get = |name: &str| pairs.iter().find(|(key, _)| key.text() == name).map(|(_, value)| value.clone());
-        let text = |name: &str| get(name).map(|value| value.text()).unwrap_or_default();
-        let flags: Vec<String> =
-            get("flags").map(|flags| flags.items().iter().map(Reply::text).collect()).unwrap_or_default();
-        let mut shown = match text("type").as_str() {
-            "pure-token" => text("token"),
-            "oneof" => grammar(get("arguments").expect("parts").items(), " | "),
-            "key" | "integer" | "string" => format!("{} {}", text("token"), text("name")).trim_start().to_owned(),
-            other => panic!("{other}"),
-        };
-        if text("type") == "key" {
-            assert_eq!((get("key_spec_index"), text("name").as_str()), (Some(Reply::Int(0)), "sku"));
-        }
-        if flags.contains(&"multiple".to_owned()) {
-            shown = format!("{shown} [{shown} ...]");
-        }
-        if flags.contains(&"optional".to_owned()) { format!("[{shown}]") } else { shown }
-    };
-    arguments.iter().map(one).collect::<Vec<_>>().join(by)
-}
-
-#[test]
-fn command_docs_says_what_help_says() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &[]);
-    for protocol in [2, 3] {
-        let (mut direct, mut through) = (open(&redis.addr(), protocol), open(&sidecar.listen, protocol));
-        let lines = ["COMMAND DOCS", "COMMAND DOCS get INV.Stock nope inv.nope", "COMMAND DOCS inv.get inv.reap"];
-        if !is_new(&redis) {
-            lines.iter().for_each(|line| assert_eq!(raw(&mut through, line), raw(&mut direct, line)));
-            continue;
-        }
-        let commands = commands(&mut through);
-        let docs = added(&mut direct, &mut through, lines[0]);
-        assert_eq!(docs.len(), commands.len() * 2);
-        for (pair, (name, wanted)) in docs.chunks(2).zip(&commands) {
-            assert_eq!(pair[0].text(), *name);
-            assert_eq!(pair[1].field("group"), Reply::bulk("inventory"));
-            assert!(pair[1].field("summary").text().len() > 5 && pair[1].field("since").text().contains('.'));
-            if wanted.is_empty() {
-                continue;
-            }
-            assert_eq!(grammar(pair[1].field("arguments").items(), " "), *wanted, "{name}");
-        }
-        assert_eq!(added(&mut direct, &mut through, lines[1]), docs_of(&docs, &["inv.stock"]));
-        assert_eq!(added(&mut direct, &mut through, lines[2]), docs_of(&docs, &["inv.get", "inv.reap"]));
-        // The same kinds as the engine's own.
-        let get = |conn: &mut Conn, name: &str| conn.call(&format!("COMMAND DOCS {name}")).field(name);
-        let (theirs, ours) = (get(&mut direct, "set"), get(&mut through, "inv.setstock"));
-        assert_eq!(kind(&theirs), kind(&ours));
-        let (theirs, ours) = (theirs.field("arguments"), ours.field("arguments"));
-        assert_eq!((kind(&theirs), kind(&theirs.items()[0])), (kind(&ours), kind(&ours.items()[0])));
-        let (theirs, ours) = (theirs.items()[2].field("flags"), ours.items()[2].field("flags"));
-        assert_eq!(theirs, ours, "[NX | XX] of both");
-    }
-}
-
-fn docs_of(docs: &[Reply], names: &[&str]) -> Vec<Reply> {
-    docs.chunks(2).filter(|pair| names.contains(&pair[0].text().as_str())).flatten().cloned().collect()
-}
-
 /// Requests, and others that the engine itself has the same answer to.
 const KEYS: &[(&str, &str)] = &[
     ("GETKEYS INV.RESERVE a 1 ID x", "GETKEYS incrby a 1"),
@@ -373,115 +309,6 @@ fn the_answers_are_the_same_inside_a_transaction_and_on_an_own_connection() {
                 (own == outside && inside.iter().all(|answer| *answer == outside)).then_some(())
             });
         }
-    }
-}
-
-/// The fields of the sidecar's section, which is the last one.
-fn figures(info: &Reply) -> Vec<(String, String)> {
-    let text = info.text();
-    let (before, section) = text.split_once("# Inventory\r\n").unwrap_or_else(|| panic!("no section in {text}"));
-    assert!(before.is_empty() || before == "txt:" || before.ends_with("\r\n\r\n"), "{before:?}");
-    assert!(section.ends_with("\r\n") && !section.contains('#'), "{section:?}");
-    let field = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    section.lines().map(|line| field(line).unwrap_or_else(|| panic!("{line:?}"))).collect()
-}
-
-#[track_caller]
-fn figure(info: &Reply, name: &str) -> String {
-    let name = format!("inventory_{name}");
-    let figures = figures(info);
-    figures.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name} in {figures:?}")).1.clone()
-}
-
-#[test]
-fn info_inventory_tells_the_figures_of_all_workers() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &["sidecar.workers=2", "inventory.namespace=shop", "inventory.cells=3"]);
-    let (mut one, mut two, mut three) = (sidecar.conn(), sidecar.conn(), sidecar.conn3());
-    one.call("INV.SETSTOCK tee 5").expect_ok();
-    for quantity in [2, 9] {
-        one.call(&format!("INV.RESERVE tee {quantity}"));
-        two.call(&format!("INV.RESERVE tee {quantity}"));
-    }
-    two.call("INV.RESERVE tee 9").expect_error("INSUFFICIENTSTOCK");
-    three.call("WATCH k").expect_ok();
-    let info = until("all is counted", SOON, || {
-        let info = one.call("INFO inventory");
-        let counted = figure(&info, "operation_reserve") == "ok=2,refused=3,uncertain=0";
-        (counted && figure(&info, "pinned_clients") == "1").then_some(info)
-    });
-    for (name, value) in [
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("namespace", "shop"),
-        ("cells", "3"),
-        ("workers", "2"),
-        ("clients", "3"),
-        ("upstream_up", "1"),
-        ("upstream_pinned", "1"),
-        ("operation_setstock", "ok=1,refused=0,uncertain=0"),
-        ("operation_commit", "ok=0,refused=0,uncertain=0"),
-        ("retries", "0"),
-    ] {
-        assert_eq!(figure(&info, name), value, "{name}");
-    }
-    assert!(figure(&info, "batches").parse::<u64>().expect("a number") >= 6);
-    assert!(figure(&info, "operations_per_batch").parse::<f64>().expect("a number") >= 1.0);
-    assert!(figure(&info, "uptime_in_seconds").parse::<u64>().is_ok());
-    // Each field once, and none that the engine has.
-    let names: Vec<String> = figures(&info).into_iter().map(|(name, _)| name).collect();
-    assert!(names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1), "{names:?}");
-    assert!(names.iter().all(|name| name.starts_with("inventory_")), "{names:?}");
-    // As text of its protocol, also from the other worker and inside a transaction.
-    assert!(raw(&mut one, "info INVENTORY").starts_with(b"$"));
-    assert!(raw(&mut three, "INFO inventory inventory").starts_with(b"="));
-    for conn in [&mut one, &mut three] {
-        let replies = conn.pipeline(&["MULTI", "INFO inventory", "INFO all", "EXEC"].map(words));
-        for info in replies[3].items() {
-            assert_eq!(figure(info, "clients"), "3");
-        }
-    }
-}
-
-#[test]
-fn info_of_everything_has_the_section_last_and_plain_info_has_it_not() {
-    let redis = Redis::start();
-    let sidecar = Sidecar::start(&redis.url(), &[]);
-    for protocol in [2, 3] {
-        let (mut direct, mut through) = (open(&redis.addr(), protocol), open(&sidecar.listen, protocol));
-        for line in ["INFO all", "INFO everything", "info Everything"] {
-            let info = through.call(line);
-            figures(&info);
-            assert!(info.text().contains("redis_version:") && info.text().contains("cmdstat_"), "{line}");
-        }
-        for line in ["INFO", "INFO default", "INFO server", "INFO modules", "INFO nope"] {
-            assert!(!through.call(line).text().contains("# Inventory"), "{line}");
-        }
-        // Engines before 7.0 take one section.
-        let theirs = direct.call("INFO cluster keyspace");
-        for line in ["INFO cluster inventory keyspace", "INFO inventory cluster keyspace INVENTORY"] {
-            let ours = through.call(line);
-            if let Reply::Error(_) = theirs {
-                assert_eq!(ours, theirs, "{line}");
-            } else {
-                figures(&ours);
-                assert!(ours.text().starts_with(&theirs.text()), "{ours:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn info_inventory_is_told_while_the_upstream_is_lost() {
-    for settings in [&[][..], &["session.pin=always"]] {
-        let mut redis = Redis::start();
-        let sidecar = Sidecar::start(&redis.url(), settings);
-        let mut conn = sidecar.conn();
-        redis.kill9();
-        let info = until("it is known to be lost", SOON, || {
-            let info = conn.call("INFO inventory");
-            (figure(&info, "upstream_up") == "0").then_some(info)
-        });
-        assert_eq!(figure(&info, "clients"), "1");
     }
 }
 

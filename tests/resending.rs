@@ -63,7 +63,7 @@ fn a_clients_operations_on_one_cell_keep_their_order_round_one_on_another_cell()
 
 #[test]
 fn reservations_of_one_lot_are_told_apart_where_one_before_them_is_no_longer_sent() {
-    const DEADLINE: Duration = Duration::from_millis(3_000);
+    const DEADLINE: Duration = Duration::from_millis(6_000);
     let redis = Redis::start();
     let proxy = FaultProxy::start(&redis.addr());
     let deadline = format!("inventory.operation_deadline_ms={}", DEADLINE.as_millis());

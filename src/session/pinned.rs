@@ -85,6 +85,7 @@ impl Core {
             }
         }
         if let Some(pin) = &self.pin {
+            pin.is_awaited.set(false);
             pin.remembered_mut().keep(Kept::TARGET);
         }
     }
@@ -125,7 +126,7 @@ impl Core {
             }
         }
         if !pin.ended_unused() {
-            if pin.is_closed() || !pin.is_idle() || !pin.remembered().is_clean() {
+            if pin.is_awaited.get() || pin.is_closed() || !pin.is_idle() || !pin.remembered().is_clean() {
                 return false;
             }
             let greeting = pin.remembered().greeting.clone();
@@ -140,6 +141,14 @@ impl Core {
     }
 
     pub(super) fn dispatch_pinned(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
+        let step = self.dispatch_on_pin(frame, args);
+        if let (Step::Done, Some(pin)) = (&step, &self.pin) {
+            pin.is_awaited.set(false);
+        }
+        step
+    }
+
+    fn dispatch_on_pin(&mut self, frame: &[u8], args: &Args<'_>) -> Step {
         let Some(pin) = &self.pin else { return Step::Blocked };
         let route = self.pinned_route(args);
         if pin.raw.get() {

@@ -112,6 +112,7 @@ impl Core {
             }
             pin.become_raw();
         }
+        pin.is_awaited.set(false);
         if !pin.raw.get() {
             // Of its arguments not all are known: what may leave state is taken to have left it.
             let effect = match route {

@@ -25,7 +25,7 @@ pub use sidecar::{Sidecar, figure};
 pub use terminal::Terminal;
 
 /// How long a test waits for what must come soon. Generous, for it is paid only where a test fails.
-pub const SOON: Duration = Duration::from_secs(15);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// Asks `probe` until it gives a value, and panics with `what` where it gave none by the deadline.
 pub fn until<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> T {

@@ -169,7 +169,7 @@ impl Links {
         }
         self.metrics.pins[reason].increment(1);
         self.metrics.pinned_clients.increment(1.0);
-        Some(PinnedLink { link, links: Rc::clone(self), guard: None })
+        Some(PinnedLink { link, links: Rc::clone(self), guard: None, is_awaited: Cell::new(true) })
     }
 
     fn make_exclusive(&self, client: Option<Rc<ReplyQueue>>, greeting: &Greeting) -> Rc<Link> {
@@ -324,6 +324,9 @@ pub struct PinnedLink {
     links: Rc<Links>,
     /// Kept for as long as the client has it.
     pub guard: Option<Box<dyn Any>>,
+    /// The request that it is for was not sent yet: it waits for the greeting. Were the connection given back then, another
+    /// would be made for that request, and so on.
+    pub is_awaited: Cell<bool>,
 }
 
 impl PinnedLink {

@@ -3,6 +3,7 @@
 use super::super::plan::Plan;
 use super::super::refusal::Refusal;
 use super::super::request::Isolation;
+use super::store_once;
 use crate::command::Args;
 
 /// `GEORADIUS key longitude latitude radius unit …`
@@ -21,8 +22,7 @@ pub fn radius_by_member(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> 
     options(args, 5, plan)
 }
 
-/// `[WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]`. Of two stores Redis takes
-/// the last, and its own check of keys does not see all of them in every version: two are refused.
+/// `[WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]`.
 fn options(args: &Args<'_>, first: usize, plan: &mut Plan) -> Result<(), Refusal> {
     const FLAGS: [&str; 6] = ["WITHCOORD", "WITHDIST", "WITHHASH", "ANY", "ASC", "DESC"];
     if args.len() < first {
@@ -46,11 +46,7 @@ fn options(args: &Args<'_>, first: usize, plan: &mut Plan) -> Result<(), Refusal
             }
             at += 2;
         } else if (args.is(at, "STORE") || args.is(at, "STOREDIST")) && followed {
-            if stores {
-                return Err(Refusal::NotAllowed("STORE or STOREDIST may be given once"));
-            }
-            stores = true;
-            plan.name(at + 1);
+            store_once(&mut stores, at + 1, plan)?;
             at += 2;
         } else {
             return Err(Refusal::Syntax);

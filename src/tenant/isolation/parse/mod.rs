@@ -7,6 +7,7 @@ pub mod scripts;
 pub mod sorting;
 pub mod streams;
 
+use super::plan::Plan;
 use super::refusal::Refusal;
 use crate::command::Args;
 
@@ -39,4 +40,14 @@ pub fn count_of_keys(args: &Args<'_>, at: usize, step: usize) -> Result<usize, R
         return Err(Refusal::Syntax);
     }
     Ok(keys)
+}
+
+/// The key at `at` is where the result goes. Of two such Redis takes the last, and its own check of keys does not see all of
+/// them in every version: two are refused.
+fn store_once(stores: &mut bool, at: usize, plan: &mut Plan) -> Result<(), Refusal> {
+    if std::mem::replace(stores, true) {
+        return Err(Refusal::NotAllowed("STORE may be given once"));
+    }
+    plan.name(at);
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::super::plan::Plan;
 use super::super::refusal::Refusal;
 use super::super::request::Isolation;
-use super::count_of_keys;
+use super::{count_of_keys, store_once};
 use crate::command::Args;
 
 /// `SORT key [BY pattern] [LIMIT offset count] [GET pattern …] [ASC | DESC] [ALPHA] [STORE destination]`
@@ -47,11 +47,7 @@ fn options(args: &Args<'_>, may_store: bool, plan: &mut Plan) -> Result<(), Refu
             }
             at += 2;
         } else if args.is(at, "STORE") && left >= 1 && may_store {
-            if stores {
-                return Err(Refusal::NotAllowed("STORE may be given once"));
-            }
-            stores = true;
-            plan.name(at + 1);
+            store_once(&mut stores, at + 1, plan)?;
             at += 2;
         } else {
             return Err(Refusal::Syntax);
