@@ -8,7 +8,7 @@ use crate::inventory::reaper::{ReaperSettings, reap, refresh_marks};
 use crate::listener::{Accepted, AcceptedStream, ClientGuard};
 use crate::metrics::{Metrics, TlsHandshake};
 use crate::resp::ReplyQueue;
-use crate::session::clients::{Clients, Door};
+use crate::session::clients::{ClientEntry, Clients, Door};
 use crate::session::room::{MakeBatcher, Rooms};
 use crate::session::walks::Pages;
 use crate::session::{SessionContext, SessionSettings, linger, serve};
@@ -301,14 +301,20 @@ fn start_client(
     };
     match (stream, tls) {
         (Ok(Stream::Tcp(stream)), Some(tls)) => {
-            let (context, sessions, tls) = (Rc::clone(context), Rc::clone(sessions), tls.clone());
+            let (context, tls) = (Rc::clone(context), tls.clone());
+            let entered = Entered::new(&context, sessions, door, guard);
             tokio::task::spawn_local(async move {
-                if let Some(stream) = shake_hands(&context.metrics, &tls, stream, &door).await {
-                    start_session(&context, &sessions, Stream::Tls(Box::new(stream)), door, guard);
+                let entry = Arc::clone(&entered.entry);
+                let shaking = shake_hands(&context.metrics, &tls, stream, &entry.door);
+                if let Some(Some(stream)) = context.before_it_is_known(&entry, shaking).await {
+                    entered.serve(context, Stream::Tls(Box::new(stream))).await;
                 }
             });
         }
-        (Ok(stream), _) => start_session(context, sessions, stream, door, guard),
+        (Ok(stream), _) => {
+            let (context, entered) = (Rc::clone(context), Entered::new(context, sessions, door, guard));
+            tokio::task::spawn_local(entered.serve(context, stream));
+        }
         (Err(error), _) => {
             tracing::debug!(%error, "a client was gone before it was served");
             context.metrics.error(crate::metrics::ErrorOrigin::Client, crate::metrics::ErrorKind::Io);
@@ -339,18 +345,31 @@ async fn shake_hands(
     }
 }
 
-fn start_session(context: &Rc<SessionContext>, sessions: &Sessions, stream: Stream, door: Door, guard: ClientGuard) {
-    let replies = ReplyQueue::new(context.settings.output_max_bytes());
-    let entry = context.clients.enter(door);
-    sessions.borrow_mut().insert(entry.key, Rc::clone(&replies));
-    let leave =
-        Leave { sessions: Rc::clone(sessions), clients: Arc::clone(&context.clients), id: entry.key, _guard: guard };
-    let context = Rc::clone(context);
-    tokio::task::spawn_local(async move {
-        // Dropped also where the session panics.
-        let _leave = leave;
-        serve(context, stream, entry, replies).await;
-    });
+/// A client that has come in, and leaves where this is dropped.
+struct Entered {
+    entry: Arc<ClientEntry>,
+    replies: Rc<ReplyQueue>,
+    /// Dropped also where the session panics.
+    _leave: Leave,
+}
+
+impl Entered {
+    fn new(context: &SessionContext, sessions: &Sessions, door: Door, guard: ClientGuard) -> Self {
+        let replies = ReplyQueue::new(context.settings.output_max_bytes());
+        let entry = context.clients.enter(door);
+        sessions.borrow_mut().insert(entry.key, Rc::clone(&replies));
+        let leave = Leave {
+            sessions: Rc::clone(sessions),
+            clients: Arc::clone(&context.clients),
+            id: entry.key,
+            _guard: guard,
+        };
+        Self { entry, replies, _leave: leave }
+    }
+
+    async fn serve(self, context: Rc<SessionContext>, stream: Stream) {
+        serve(context, stream, Arc::clone(&self.entry), Rc::clone(&self.replies)).await;
+    }
 }
 
 struct Leave {

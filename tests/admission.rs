@@ -129,6 +129,33 @@ fn guessing_at_one_tenants_hash_does_not_keep_anothers_clients_out() {
 }
 
 #[test]
+fn who_guesses_and_is_closed_leaves_no_hash_behind_that_is_worked_out_beside_anothers() {
+    let redis = Redis::start();
+    let costly = hash("right", 16 * 1024, 4);
+    let config = format!("[[tenants]]\nname = \"costly\"\npassword_hash = \"{costly}\"\n");
+    // Of two clients that have not said who they are the older is closed for each that comes.
+    let tenants = Tenanted::start_with(&redis, &config, &["listen.clients_max=8"], |_| {});
+    let tasks = format!("/proc/{}/task", tenants.sidecar.pid());
+    let hashing = || {
+        let names = std::fs::read_dir(&tasks)
+            .expect("threads")
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "password" || name.contains("blocking") || name.contains("tokio-rt")).count()
+    };
+    let (before, mut most, mut guesses) = (hashing(), 0, Vec::new());
+    for _ in 0..40 {
+        let Ok(mut conn) = Conn::try_open(&tenants.sidecar.listen) else { continue };
+        if conn.try_send(&encode(&["AUTH", "costly", "guess"])).is_ok() {
+            guesses.push(conn);
+        }
+        // It is looked at before the next one comes.
+        let _ = tenants.sidecar.http("/metrics");
+        most = most.max(hashing());
+    }
+    assert!(most <= before + 1, "{most} at once, {before} before");
+}
+
+#[test]
 fn who_does_not_say_in_time_who_it_is_is_closed() {
     let redis = Redis::start();
     let tenants = Tenanted::start_with(&redis, &two(""), &["listen.auth_timeout_ms=200"], |_| {});

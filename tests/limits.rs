@@ -212,3 +212,38 @@ fn a_tenant_that_fills_the_whole_queue_leaves_others_their_share() {
         .sum();
     assert!(refused >= 256 - 2 * 64, "{refused}");
 }
+
+#[test]
+fn what_is_kept_for_all_clients_of_a_tenant_is_bounded_and_anothers_is_not_touched() {
+    let redis = Redis::start();
+    let limits = "buffer_bytes_max = 4_194_304\nrequest_bytes_max = 4_194_304";
+    let tenants = Tenanted::start(&redis, &two(limits));
+    let begun = |len: usize| [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4000000\r\n".as_slice(), &vec![b'v'; len]].concat();
+    let rest = [vec![b'v'; 1_000_000], b"\r\n".to_vec()].concat();
+    let (mut one, mut two, mut rival) = (tenants.acme(), tenants.acme(), tenants.rival());
+    // Half requests: the first one's is within the bound, the second one's is not beside it.
+    let read = || common::figure(&tenants.sidecar, "inventory_sentinel_bytes_total{direction=\"client_in\"}");
+    let before = read();
+    one.send(&begun(3_000_000));
+    until("the first one's bytes are kept", SOON, || (read() >= before + 3_000_000.0).then_some(()));
+    let mut more = tenants.acme();
+    more.send(&begun(2_000_000));
+    let line = String::from_utf8(more.raw()).expect("a line");
+    assert!(line.starts_with("-OVERLOADED") && line.contains("buffer_bytes_max"), "{line}");
+    more.expect_close();
+    rival.send(&begun(3_000_000));
+    for conn in [&mut rival, &mut one] {
+        conn.send(&rest);
+        assert_eq!(conn.reply(), ok());
+    }
+    // Replies that nobody reads.
+    let refused = "inventory_sentinel_tenant_refused_total{tenant=\"acme\",reason=\"overloaded\"}";
+    let refused = || common::figure(&tenants.sidecar, refused);
+    let before = refused();
+    two.receive_buffer(64 * 1024);
+    two.send(&encode(&["GET", "k"]).repeat(64));
+    until("it is closed", SOON, || (refused() > before).then_some(()));
+    assert!((0..64).any(|_| two.try_raw().is_err()));
+    assert_eq!(text(&mut rival, &["PING"]), "+PONG\r\n");
+    assert_eq!(text(&mut one, &["PING"]), "+PONG\r\n");
+}

@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use common::redis::free_port;
 use common::resp::encode;
 use common::sidecar::run_to_end;
+use common::tenants::{TWO, Tenanted};
 use common::{Redis, Reply, SOON, Sidecar, figure, until, words};
 use tls::certs::{Authority, Files, Pair};
 use tls::client::{Client, VERSIONS, der};
@@ -521,6 +522,22 @@ fn a_handshake_that_stalls_is_ended_and_holds_nobody_up() {
     // One that just looks whether the port is there.
     drop(TcpStream::connect(&sidecar.listen).expect("connected"));
     until("it is counted", SOON, || (handshakes(&sidecar, "gone") == 1.0).then_some(()));
+}
+
+#[test]
+fn who_says_nothing_before_tls_keeps_no_place_from_those_who_do() {
+    let (redis, files, authority) = (Redis::start(), Files::new(), Authority::new());
+    files.put_pair("server", &authority.issue(HERE));
+    let mut settings = listener(&files);
+    settings.extend(["listen.handshake_ms=600000".to_owned(), "listen.clients_max=8".to_owned()]);
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let tenants = Tenanted::start_with(&redis, TWO, &settings, |_| {});
+    let silent: Vec<TcpStream> =
+        (0..40).map(|_| TcpStream::connect(&tenants.sidecar.listen).expect("connected")).collect();
+    let client = Client::new(&authority.pem);
+    let mut conn = until("it comes in", SOON, || client.try_open(&tenants.sidecar.listen).ok()).0;
+    conn.call("AUTH acme acme-secret").expect_ok();
+    drop(silent);
 }
 
 #[test]

@@ -255,6 +255,6 @@ mod tests {
         before.keys.push(("inventory.gone".to_owned(), "1".to_owned()));
         let after = ShownConfig::of(&load_text("[inventory]\ncells = 2\nreap_count = 7", &[]).unwrap());
         let changes: Vec<String> = diff_shown(&before, &after).iter().map(ToString::to_string).collect();
-        assert_eq!(changes, ["inventory.reap_count: 1000 -> 7 (needs a restart)"]);
+        assert_eq!(changes, ["inventory.reap_count: 250 -> 7 (needs a restart)"]);
     }
 }

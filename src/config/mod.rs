@@ -209,7 +209,7 @@ tables! {
         /// How often overdue reservations that nobody touches are looked for, in milliseconds.
         reap_interval_ms: u64 = 500, in 10..=1_000;
         /// Overdue reservations taken back by one call of the reaper.
-        reap_count: usize = 1_000, in 1..=100_000;
+        reap_count: usize = 250, in 1..=100_000;
         /// How old the sidecar's memory of protected SKUs may grow, in milliseconds.
         protected_refresh_ms: u64 = 400, in 10..=1_000;
     }

@@ -103,6 +103,8 @@ tenant! {
     requests_burst: u64 = 0, in 0..=1_000_000_000;
     /// Bytes of one request.
     request_bytes_max: u64 = 67_108_864, in 1_024..=1_073_741_824;
+    /// Bytes that the sidecar keeps for all of its clients: requests that are not whole, replies that are not read.
+    buffer_bytes_max: u64 = 536_870_912, in 1_048_576..=1_099_511_627_776;
     /// Operations of its inventory that wait, a worker; 0: as many as `inventory.queue_ops_max`.
     queue_ops_max: u64 = 0, in 0..=16_777_216;
 }

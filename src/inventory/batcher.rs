@@ -39,8 +39,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// Overdue reservations that one script call takes back at the most, some milliseconds of the upstream's time.
-pub const SETTLE_MAX: u64 = 5000;
+/// Overdue reservations that one script call takes back at the most. Each of a SKU of its own takes the upstream 20 us, in which
+/// nobody else is served.
+pub const SETTLE_MAX: u64 = 1000;
 /// Arguments of a batch's operations: one of a thousand SKUs takes the upstream some milliseconds, and one call must not
 /// take it many of them.
 const BATCH_ARGS_MAX: usize = 2048;

@@ -51,6 +51,19 @@ pub struct Ended {
     pub uncertain: u64,
 }
 
+/// What is read for it.
+pub(super) const READ: [&Metric; 9] = [
+    &list::CLIENTS,
+    &list::PINNED_CLIENTS,
+    &list::UPSTREAM_CONNECTIONS,
+    &list::UPSTREAM_UP,
+    &list::QUEUE_OPERATIONS,
+    &list::BATCH_OPERATIONS,
+    &list::RETRIES_TOTAL,
+    &list::RESERVATIONS_EXPIRED_TOTAL,
+    &list::OPERATIONS_TOTAL,
+];
+
 impl Figures {
     /// Out of the rendered text.
     pub(super) fn read(text: &str, uptime: Duration, namespace: &str) -> Self {

@@ -173,7 +173,8 @@ impl Metrics {
     /// Figures for INFO; those of operations are this namespace's.
     #[must_use]
     pub fn figures(&self, namespace: &str) -> Figures {
-        Figures::read(&self.render(), self.since.elapsed(), namespace)
+        let text = self.registry.render_some(&figures::READ, (registry::NAMESPACE, namespace));
+        Figures::read(&text, self.since.elapsed(), namespace)
     }
 }
 

@@ -84,12 +84,15 @@ enum Figure {
     Histogram(Arc<Spread>),
 }
 
+/// A label's name and value, of whom a series is.
+type Owner = (&'static str, Box<str>);
+
 struct Series {
     metric: &'static Metric,
     /// As they are written, without the braces.
     labels: String,
     /// Whose it is, where it goes with them: a label's name and value.
-    owner: Option<(&'static str, Box<str>)>,
+    owner: Option<Owner>,
     figure: Figure,
 }
 
@@ -126,8 +129,10 @@ struct All {
     series: Vec<Series>,
     /// Where one is, by its metric's name and its labels.
     places: HashMap<(&'static str, String), usize>,
+    /// Where all of an owner's are, and under None those that are nobody's.
+    by_owner: HashMap<Option<Owner>, Vec<usize>>,
     /// Whose series stay though nobody records them now, where that is known.
-    owners: Option<HashSet<(&'static str, Box<str>)>>,
+    owners: Option<HashSet<Owner>>,
 }
 
 impl All {
@@ -141,6 +146,10 @@ impl All {
         if self.series.len() != before {
             let named = self.series.iter().enumerate();
             self.places = named.map(|(place, series)| ((series.metric.name, series.labels.clone()), place)).collect();
+            self.by_owner.clear();
+            for (place, series) in self.series.iter().enumerate() {
+                self.by_owner.entry(series.owner.clone()).or_default().push(place);
+            }
         }
     }
 }
@@ -223,16 +232,28 @@ impl Registry {
         let next = all.series.len();
         let place = *all.places.entry((metric.name, labels.clone())).or_insert(next);
         if place == next {
+            all.by_owner.entry(owner.clone()).or_default().push(place);
             all.series.push(Series { metric, labels, owner, figure: make() });
         }
         take(&mut all.series[place].figure)
     }
 
     /// From here on series of other owners than these are gone when nobody records them any more.
-    pub(super) fn keep(&self, owners: HashSet<(&'static str, Box<str>)>) {
+    pub(super) fn keep(&self, owners: HashSet<Owner>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.owners = Some(owners);
         all.forget();
+    }
+
+    /// Of these metrics the figures that are nobody's or this owner's, in no order: as long as it takes for one of many owners.
+    pub(super) fn render_some(&self, metrics: &[&Metric], owner: LabelPair<'_>) -> String {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |owner: Option<Owner>| all.by_owner.get(&owner).into_iter().flatten().map(|place| &all.series[*place]);
+        let some = of(None).chain(of(Some((owner.0, Box::from(owner.1)))));
+        let mut out = String::new();
+        some.filter(|series| metrics.iter().any(|metric| metric.name == series.metric.name))
+            .for_each(|series| series.write(&mut out));
+        out
     }
 
     /// All figures, the metrics in the order of the list.
@@ -342,6 +363,23 @@ mod tests {
         assert_eq!(shown("acme"), Some("101".into()));
         let all = registry.0.lock().unwrap();
         assert!(matches!(&all.series[0].figure, Figure::Counter(lines) if lines.len() <= 3));
+    }
+
+    #[test]
+    fn what_is_read_for_one_is_as_much_whoever_else_there_is() {
+        let registry = Registry::default();
+        let of = |namespace: &str| registry.counter(&list::RETRIES_TOTAL, &[(NAMESPACE, namespace)]).increment(2);
+        let read = || registry.render_some(&[&list::RETRIES_TOTAL], (NAMESPACE, "ours"));
+        registry.counter(&list::RETRIES_TOTAL, &[]).increment(1);
+        registry.counter(&list::CLIENTS_TOTAL, &[]).increment(1);
+        of("ours");
+        let alone = read();
+        assert_eq!(alone.lines().count(), 2, "{alone}");
+        (0..100).for_each(|other| of(&format!("other{other}")));
+        assert_eq!(read(), alone);
+        // Others are gone, and places are others.
+        registry.keep(HashSet::from([(NAMESPACE, Box::from("ours"))]));
+        assert_eq!(read(), alone);
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub const UNAUTH_ARGS_MAX: usize = 10;
 /// Bytes of one bulk before AUTH: as Redis since 6.2.6.
 pub const UNAUTH_BULK_BYTES_MAX: usize = 16 * 1024;
 
+/// Bytes of an inline request before AUTH, which is split into arguments as one after it is: as those of a bulk.
+pub const UNAUTH_INLINE_BYTES_MAX: usize = 16 * 1024;
+
 /// How deep a reply that passes through may nest: a level costs the scanner 24 bytes. Commands nest a handful of levels; a
 /// script of Redis 7 gets to some thousands before it meets the limit of its own stack.
 pub const REPLY_DEPTH_MAX: usize = 100_000;

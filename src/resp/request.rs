@@ -12,7 +12,7 @@
 
 use super::limits::{
     ARGS_KEPT_MAX, ARGS_MAX, ARGS_RESERVED_MAX, BULK_BYTES_MAX, HEADER_BYTES_MAX, INLINE_BYTES_MAX, UNAUTH_ARGS_MAX,
-    UNAUTH_BULK_BYTES_MAX,
+    UNAUTH_BULK_BYTES_MAX, UNAUTH_INLINE_BYTES_MAX,
 };
 use super::{inline, number, number::Number};
 use error::Fault;
@@ -54,8 +54,11 @@ pub struct RequestLimits {
 
 impl RequestLimits {
     /// Of a client that has yet to authenticate.
-    pub const UNAUTHENTICATED: Self =
-        Self { args_max: UNAUTH_ARGS_MAX, bulk_bytes_max: UNAUTH_BULK_BYTES_MAX, inline_bytes_max: INLINE_BYTES_MAX };
+    pub const UNAUTHENTICATED: Self = Self {
+        args_max: UNAUTH_ARGS_MAX,
+        bulk_bytes_max: UNAUTH_BULK_BYTES_MAX,
+        inline_bytes_max: UNAUTH_INLINE_BYTES_MAX,
+    };
 }
 
 impl Default for RequestLimits {

@@ -11,11 +11,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 /// Hashes that are worked out at once: each takes a core and as much memory as it demands.
-static HASHING: Semaphore = Semaphore::const_new(2);
+static HASHING: Semaphore = Semaphore::const_new(1);
+/// They are worked out with less right to a core than who serves those that have come in.
+const NICE: i32 = 5;
 /// The answer to a wrong password is held back so many times `auth_failure_ms` at the most.
 const SLOWEST: u32 = 10;
 /// So many wrong passwords, and the client is closed.
@@ -58,7 +60,7 @@ impl Core {
         self.follow_window();
         (self.admitted, self.is_gated) = (None, true);
         self.context.clients.must_say(&self.entry, self.context.settings.unknown_max);
-        self.entry.become_tenants(&self.room.tenant.name, self.entry.key);
+        self.context.clients.become_tenants(&self.entry, &self.room.tenant.name, self.entry.key);
     }
 
     /// What requests go upstream as, where the client has set nothing else.
@@ -91,7 +93,7 @@ impl Core {
                 self.context.clients.has_said(&self.entry);
             }
             let id = if self.told_apart { tenant.live.next_client() } else { self.entry.key };
-            self.entry.become_tenants(&tenant.name, id);
+            self.context.clients.become_tenants(&self.entry, &tenant.name, id);
         }
         true
     }
@@ -247,6 +249,17 @@ fn is_served_alike(now: &Tenant, before: &Tenant) -> bool {
     now.upstream == before.upstream && now.namespace == before.namespace && now.passthrough == before.passthrough
 }
 
+/// What takes long, on a thread of its own.
+async fn aside(work: impl FnOnce() -> bool + Send + 'static) -> bool {
+    let (answer, answered) = oneshot::channel();
+    let work = move || {
+        let _ = rustix::process::nice(NICE);
+        let _ = answer.send(work());
+    };
+    let started = std::thread::Builder::new().name("password".to_owned()).spawn(work);
+    started.is_ok() && answered.await.unwrap_or(false)
+}
+
 /// Takes as long for a name that is not there as for a wrong password: `slowness` at the least.
 async fn prove(
     tenants: Arc<Tenants>,
@@ -266,11 +279,15 @@ async fn prove(
             None => {
                 let tenant = Arc::clone(tenant);
                 // One tenant's after the other: however many guess at one of them, the others' clients come in.
-                let _turn_of_tenant = tenant.live.hashing.acquire().await;
-                let _turn = HASHING.acquire().await;
-                let of = Arc::clone(&tenant);
-                let verify = move || of.password.as_ref().is_some_and(|known| known.verify(&password));
-                tokio::task::spawn_blocking(verify).await.unwrap_or(false)
+                let turn_of_tenant = Arc::clone(&tenant.live.hashing).acquire_owned().await;
+                let turn = HASHING.acquire().await;
+                let verify = move || {
+                    let right = tenant.password.as_ref().is_some_and(|known| known.verify(&password));
+                    // The turn is over when the hash is, whether or not somebody still waits for it.
+                    drop((turn_of_tenant, turn));
+                    right
+                };
+                aside(verify).await
             }
         },
     };

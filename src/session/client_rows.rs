@@ -59,6 +59,10 @@ impl Filter {
             }
             at += 2;
         }
+        // They are looked for once for each client.
+        if let Some(ids) = &mut filter.ids {
+            ids.sort_unstable();
+        }
         Some(filter)
     }
 
@@ -92,7 +96,7 @@ impl Filter {
         let user = if state.user.is_empty() { default_user } else { &state.user };
         let is = |wanted: &Option<Vec<u8>>, has: &[u8]| wanted.as_deref().is_none_or(|wanted| wanted == has);
         let kind = if state.subscribed { b"pubsub".as_slice() } else { b"normal" };
-        self.ids.as_ref().is_none_or(|ids| ids.contains(&entry.id()))
+        self.ids.as_ref().is_none_or(|ids| ids.binary_search(&entry.id()).is_ok())
             && is(&self.addr, entry.door.addr.as_bytes())
             && is(&self.laddr, entry.door.laddr.as_bytes())
             && is(&self.user, user)
@@ -136,6 +140,8 @@ pub struct Asking<'a> {
     pub request_bytes: usize,
     /// Whom a client is that has not said so.
     pub default_user: &'a [u8],
+    /// Nothing is told that others move.
+    pub told_apart: bool,
 }
 
 /// One row, with its newline. `own`: `upstream` is that of the client's own connection.
@@ -155,6 +161,8 @@ pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, me:
             "id" => Some(entry.id().to_string()),
             "addr" => Some(entry.door.addr.clone()),
             "laddr" => Some(entry.door.laddr.clone()),
+            // The lowest number that is free: it would tell how many connections there are.
+            "fd" if me.told_apart => Some(entry.id().to_string()),
             "fd" => Some(entry.door.fd.to_string()),
             "name" => Some(text(&state.name)),
             "age" => Some(entry.age().as_secs().to_string()),
@@ -178,6 +186,8 @@ pub fn row(out: &mut String, upstream: &str, own: bool, entry: &ClientEntry, me:
             "sub" | "psub" | "ssub" | "watch" | "qbuf" | "argv-mem" | "multi-mem" | "obl" | "oll" | "omem" => {
                 Some("0".to_owned())
             }
+            // Of a link that others may use too.
+            "qbuf-free" | "rbs" | "rbp" | "tot-mem" | "io-thread" if me.told_apart => Some("0".to_owned()),
             "events" => Some("r".to_owned()),
             _ => None,
         };
@@ -257,12 +267,16 @@ mod tests {
             ..Default::default()
         };
         let upstream = "id=77 addr=x:1 laddr=y:2 fd=8 name= age=100 idle=50 flags=PU db=0 sub=1 multi=3 cmd=client|list user=default redir=7 resp=2";
-        let me = Asking { id: 9, request_bytes: 26, default_user: b"bob" };
+        let me = Asking { id: 9, request_bytes: 26, default_user: b"bob", told_apart: false };
         let shown = list(&format!("{upstream}\n"), &clients.all(), &me);
         assert_eq!(
             shown,
             "id=1 addr=1.1.1.1:5 laddr=1.1.1.2:6 fd=9 name=ann age=0 idle=0 flags=N db=2 sub=0 multi=-1 cmd=get user=bob redir=-1 resp=3\n"
         );
+        let apart = Asking { told_apart: true, ..me };
+        let shown =
+            list("id=5 fd=8 qbuf-free=20474 rbs=16384 rbp=16384 tot-mem=37760 events=r\n", &clients.all(), &apart);
+        assert_eq!(shown, "id=1 fd=1 qbuf-free=0 rbs=0 rbp=0 tot-mem=0 events=r\n");
         entry.state().upstream_id = Some(77);
         let shown = list(upstream, &clients.all(), &me);
         assert_eq!(

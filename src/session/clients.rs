@@ -2,7 +2,7 @@
 //! of. A session writes its own entry; others read it, ask for its end, or for a connection of its own.
 
 use dashmap::DashMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -14,6 +14,8 @@ const SHARDS: usize = 16;
 /// See the module.
 pub struct Clients {
     entries: DashMap<u64, Arc<ClientEntry>>,
+    /// Those of each tenant by the ids that they have there: whoever asks about his own pays for no others.
+    by_tenant: DashMap<Arc<str>, BTreeMap<u64, Arc<ClientEntry>>>,
     last_id: AtomicU64,
     /// Those that have not said yet who they are, and must.
     unknown: Mutex<BTreeSet<u64>>,
@@ -114,6 +116,7 @@ impl Default for Clients {
     fn default() -> Self {
         Self {
             entries: DashMap::with_shard_amount(SHARDS),
+            by_tenant: DashMap::with_shard_amount(SHARDS),
             unknown: Mutex::default(),
             last_id: AtomicU64::default(),
             paused_until: Mutex::default(),
@@ -168,19 +171,34 @@ impl Clients {
     pub fn leave(&self, id: u64) {
         lock(&self.unknown).remove(&id);
         if let Some((_, entry)) = self.entries.remove(&id) {
+            self.leave_tenant(&entry);
             entry.wake_waiters();
+        }
+    }
+
+    /// From here on it is that tenant's, and has this id there: how many clients others have is not told by it.
+    pub fn become_tenants(&self, entry: &Arc<ClientEntry>, tenant: &Arc<str>, id: u64) {
+        self.leave_tenant(entry);
+        entry.id.store(id, Ordering::Relaxed);
+        entry.state().tenant = Arc::clone(tenant);
+        self.by_tenant.entry(Arc::clone(tenant)).or_default().insert(id, Arc::clone(entry));
+    }
+
+    fn leave_tenant(&self, entry: &ClientEntry) {
+        let tenant = entry.tenant();
+        let is_empty = self.by_tenant.get_mut(&tenant).is_some_and(|mut of| {
+            of.remove(&entry.id());
+            of.is_empty()
+        });
+        if is_empty {
+            self.by_tenant.remove_if(&tenant, |_, of| of.is_empty());
         }
     }
 
     /// By what CLIENT ID tells it, among those of a tenant.
     #[must_use]
     pub fn find(&self, tenant: &str, id: u64) -> Option<Arc<ClientEntry>> {
-        let is_it = |entry: &ClientEntry| entry.id() == id && *entry.tenant() == *tenant;
-        // Where tenants are not told apart it is kept under that.
-        if let Some(entry) = self.entries.get(&id).filter(|entry| is_it(entry)) {
-            return Some(Arc::clone(&entry));
-        }
-        self.entries.iter().find(|entry| is_it(entry)).map(|entry| Arc::clone(&entry))
+        self.by_tenant.get(tenant)?.get(&id).cloned()
     }
 
     /// All, by their ids.
@@ -194,9 +212,7 @@ impl Clients {
     /// Those of a tenant, by their ids.
     #[must_use]
     pub fn of(&self, tenant: &str) -> Vec<Arc<ClientEntry>> {
-        let mut all = self.all();
-        all.retain(|entry| *entry.tenant() == *tenant);
-        all
+        self.by_tenant.get(tenant).map_or_else(Vec::new, |of| of.values().cloned().collect())
     }
 
     /// How many.
@@ -249,7 +265,7 @@ impl Clients {
             *asked = None;
             return Poll::Ready(OwnConnection::NoClient);
         };
-        lock(&entry.waiters).push(cx.waker().clone());
+        entry.wait(cx);
         // Its session takes the wish back before it counts a refusal: one that comes in between is refused with it.
         let refusals = entry.refusals.load(Ordering::Acquire);
         if *asked.get_or_insert(refusals) != refusals {
@@ -271,12 +287,6 @@ impl ClientEntry {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id.load(Ordering::Relaxed)
-    }
-
-    /// From here on it is another's, and has this id there: how many clients others have is not told by it.
-    pub fn become_tenants(&self, tenant: &Arc<str>, id: u64) {
-        self.id.store(id, Ordering::Relaxed);
-        self.state().tenant = Arc::clone(tenant);
     }
 
     /// The tenant; empty where it is not known yet.
@@ -346,6 +356,14 @@ impl ClientEntry {
     /// Its own connection came or went.
     pub fn wake_waiters(&self) {
         lock(&self.waiters).drain(..).for_each(Waker::wake);
+    }
+
+    /// Who asks again, as one does with each request, waits once.
+    fn wait(&self, cx: &Context<'_>) {
+        let mut waiters = lock(&self.waiters);
+        if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
+            waiters.push(cx.waker().clone());
+        }
     }
 
     fn wake(&self) {

@@ -19,8 +19,30 @@ use crate::upstream::link::state::{Effect, Watch};
 use crate::upstream::links::SharedLink;
 use bytes::BytesMut;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Of many clients that speak HTTP one a second is told of: who writes the log must not be held up by them.
+static HTTP_TOLD: Seldom = Seldom::new();
+
+/// What is due once a second at most.
+struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1));
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
+}
 
 /// Whether a request speaks of another client's connection, and how it goes upstream then.
 enum Redirected {
@@ -37,7 +59,10 @@ impl Core {
         let args = Args::new(frame, ranges);
         if args.get(0).is_some_and(is_security_violation) {
             // As Redis: the body of a misled HTTP request must not be executed as commands.
-            tracing::warn!(client = self.entry.id(), tenant = %self.room.tenant.name, "closed a client that speaks HTTP");
+            if HTTP_TOLD.is_due() {
+                let tenant = &*self.room.tenant.name;
+                tracing::warn!(client = self.entry.id(), tenant, "closed a client that speaks HTTP");
+            }
             self.context.metrics.error(ErrorOrigin::Client, ErrorKind::Protocol);
             self.phase = Phase::Finishing;
             return Step::Done;

@@ -31,6 +31,7 @@ impl Session {
             match self.take_next(cx, &bytes[at..]) {
                 Some(taken) => {
                     let (frame, rest) = bytes[at..].split_at(taken);
+                    self.core.take_turns_for(taken);
                     at += taken + self.core.take_again(frame, rest);
                 }
                 None => break,

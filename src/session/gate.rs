@@ -3,7 +3,7 @@
 
 use super::core::{Core, Step};
 use super::pinned::refused_by_upstream;
-use crate::command::{Args, Local, Pin, Route, is_inventory};
+use crate::command::{Args, Hello, Local, Pin, Route, is_inventory};
 use crate::config::Passthrough;
 use crate::metrics::{ErrorKind, Refused};
 use crate::resp::{ArgRange, write};
@@ -22,6 +22,12 @@ const NOT_KNOWN_YET: &str = "-UNAVAILABLE what the upstream's commands are is no
 const NO_SUBSCRIPTION: &[u8] =
     b"-NOPERM subscriptions inside MULTI are not served for this tenant; EXEC will abort this transaction\r\n";
 const OTHER_DATABASE: &[u8] = b"-NOPERM this tenant has one database\r\n";
+const LONG_NAME: &[u8] = b"-ERR the name is too long: at most 1024 bytes\r\n";
+const LONG_LIST: &[u8] = b"-ERR too many arguments: this tenant's CLIENT and COMMAND may have 1024\r\n";
+/// What a client is called is kept for as long as it is connected, and told of it in CLIENT LIST.
+const NAME_BYTES_MAX: usize = 1024;
+/// What CLIENT and COMMAND say of what they are asked about is many times as long.
+const LIST_MAX: usize = 1024;
 const NO_PASSTHROUGH: &[u8] = b"-NOPERM this tenant has the commands of the inventory alone (see INV.HELP)\r\n";
 
 /// What the gate says of a request.
@@ -43,6 +49,11 @@ impl Core {
         // proved a user before.
         if !matches!(route, Route::Local(_))
             && let Some(line) = malformed_identity(args)
+        {
+            return self.shut(ErrorKind::Refused, line, args);
+        }
+        if frame.len() > NAME_BYTES_MAX
+            && let Some(line) = immodest(args)
         {
             return self.shut(ErrorKind::Refused, line, args);
         }
@@ -165,12 +176,19 @@ impl Core {
                 }
                 Gate::Rewritten(frame, ranges)
             }
-            Verdict::Own(Own::Session) if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
+            Verdict::Own(Own::Session)
+                if is_for_the_sidecar(args) && (tenant.upstream.is_some() || self.is_plain_list(args)) =>
+            {
                 Gate::Shut(self.ask_as_sidecar(args, route, frame, None))
             }
             Verdict::Own(Own::Session) => Gate::Open,
             Verdict::Own(own) => Gate::Shut(self.ask_about_keys(own)),
         }
+    }
+
+    /// CLIENT LIST over a link, which has many replies at once: it is made in turns.
+    fn is_plain_list(&self, args: &Args<'_>) -> bool {
+        args.is(1, "LIST") && self.pin.is_none()
     }
 
     fn shut(&mut self, kind: ErrorKind, line: &[u8], args: &Args<'_>) -> Gate {
@@ -232,6 +250,21 @@ fn malformed_identity(args: &Args<'_>) -> Option<&'static [u8]> {
         Some(version) if !matches!(version, b"2" | b"3") => b"-NOPROTO unsupported protocol version\r\n",
         _ => b"-ERR Syntax error in HELLO\r\n",
     })
+}
+
+/// A name that would be kept and is too long for it, or a list that would be answered by one far longer.
+fn immodest(args: &Args<'_>) -> Option<&'static [u8]> {
+    let client = args.is(0, "CLIENT");
+    if (client || args.is(0, "COMMAND")) && args.len() > LIST_MAX {
+        return Some(LONG_LIST);
+    }
+    let is_long = |name: &[u8]| name.len() > NAME_BYTES_MAX;
+    let is_too_long = match () {
+        () if args.is(0, "HELLO") => Hello::parse(args).and_then(|hello| hello.name).is_some_and(is_long),
+        () if client && (args.is(1, "SETNAME") || args.is(1, "SETINFO")) => args.from(2).any(is_long),
+        () => false,
+    };
+    is_too_long.then_some(LONG_NAME)
 }
 
 /// What the tenant's own upstream user must not have the right to, for scripts of the tenant's could do it too, and would see

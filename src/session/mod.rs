@@ -12,6 +12,7 @@ mod core;
 mod dispatch;
 mod frames;
 mod gate;
+mod held;
 mod input_end;
 mod introspection;
 mod last_command;
@@ -23,6 +24,7 @@ pub mod room;
 mod runs;
 mod simple_ways;
 mod streaming;
+mod subscribing;
 mod transaction;
 mod turns;
 mod wait;
@@ -30,6 +32,8 @@ pub mod walks;
 
 use self::clients::ClientEntry;
 use self::core::{Core, Phase, Stage};
+use self::held::Held;
+use self::room::Own;
 use self::runs::Simple;
 use crate::metrics::{Direction, ErrorKind, ErrorOrigin};
 use crate::resp::{ReplyQueue, RequestLimits, RequestScanner};
@@ -69,6 +73,8 @@ struct Session {
     unknown: Option<Pin<Box<Sleep>>>,
     /// Runs while the client has too much unsent and takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
+    /// What its tenant's memory has of it.
+    held: Held,
 }
 
 /// Serves one client until its end. `replies` is the client's queue, which the caller may wake; `entry` what others see of
@@ -86,6 +92,7 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
         streamed: 0,
         unknown: None,
         stall: None,
+        held: Held::default(),
     };
     session.core.come_in();
     session.core.publish_client();
@@ -100,11 +107,23 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
         let tenant = &*session.core.room.tenant.name;
         tracing::debug!(client = id, tenant, %error, "a client's connection ended");
     }
+    session.held = Held::default();
+    if session.core.told_apart && session.core.pin.is_none() {
+        // In a box: it would be part of each client's memory for as long as it is served.
+        Box::pin(leave_in_turn(Rc::clone(&session.core.room.own))).await;
+    }
     let Session { core, stream, .. } = session;
     // The pinned connection goes first: a client that is gone must not leave a command waiting upstream.
     drop(core);
     if end.is_ok() {
         linger(stream).await;
+    }
+}
+
+/// Thousands of a tenant's clients may go at once, and each takes some system calls.
+async fn leave_in_turn(own: Rc<Own>) {
+    if let Ok(_turn) = own.ends.acquire().await {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -130,7 +149,10 @@ pub async fn linger(mut stream: Stream) {
 impl Session {
     /// Ready when the session is over: `Err` where the connection is of no more use.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = self.advance(cx);
+        let mut result = self.advance(cx);
+        if self.core.told_apart && result.is_pending() {
+            result = self.poll_held(cx);
+        }
         self.core.publish();
         result
     }
@@ -319,6 +341,7 @@ impl Session {
         self.core.bytes_in += bytes.len() as u64;
         let taken = if self.unread.is_empty() { self.take(cx, bytes) } else { 0 };
         self.unread.extend_from_slice(&bytes[taken..]);
+        self.core.take_turns_for(bytes.len() - taken);
         Poll::Ready(Ok(true))
     }
 

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use redis_protocol::resp3::types::BytesFrame;
 use std::collections::HashSet;
 use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -105,8 +106,12 @@ impl Core {
             (None, _) => (None, None),
         };
         let request = asked.flatten().unwrap_or_else(|| BytesMut::from(frame));
+        let own = std::rc::Rc::clone(&self.room.own);
         self.wait_for_task(Box::pin(async move {
             let reply = ask_frame(&link, &request).await;
+            // A list of thousands of clients takes milliseconds: one of them at a time, and others between.
+            let _turn = own.lists.acquire().await;
+            tokio::task::yield_now().await;
             rewrite.map_or_else(|| reply.clone(), |rewrite| rewrite(&reply, proto))
         }))
     }
@@ -185,15 +190,16 @@ async fn count(walker: Walker, space: KeySpace) -> BytesMut {
     out
 }
 
-/// SCAN may tell a key twice, and KEYS does not.
+/// SCAN may tell a key twice, and KEYS does not. Others have their turn between the keys of one page and the next, also where
+/// the answer is put together.
 async fn keys(walker: Walker, space: KeySpace, pattern: Vec<u8>) -> BytesMut {
     let _turn = walker.begin().await;
-    let (mut cursor, mut seen) = (b"0".to_vec(), HashSet::new());
+    let (mut cursor, mut seen) = (b"0".to_vec(), Seen::default());
     loop {
         match page_of(&walker, &space, &cursor, &pattern).await {
             Ok((next, found)) => {
                 cursor = next;
-                seen.extend(found);
+                found.into_iter().for_each(|key| seen.insert(key));
             }
             Err(refusal) => return refusal,
         }
@@ -202,9 +208,38 @@ async fn keys(walker: Walker, space: KeySpace, pattern: Vec<u8>) -> BytesMut {
         }
     }
     let mut out = BytesMut::new();
-    write::array_header(&mut out, seen.len());
-    seen.iter().filter_map(|key| space.inside(key)).for_each(|key| write::bulk(&mut out, key));
+    write::array_header(&mut out, seen.parts.iter().map(HashSet::len).sum());
+    for part in seen.parts {
+        let mut keys = part.iter().filter_map(|key| space.inside(key)).peekable();
+        while keys.peek().is_some() {
+            keys.by_ref().take(KEYS_A_TURN).for_each(|key| write::bulk(&mut out, key));
+            tokio::task::yield_now().await;
+        }
+    }
     out
+}
+
+/// Keys of an answer that are written before others have their turn.
+const KEYS_A_TURN: usize = 1000;
+const PARTS: usize = 256;
+
+/// Keys, each once. In parts, for a set that grows moves all that it has.
+struct Seen {
+    parts: Vec<HashSet<Bytes>>,
+    by: RandomState,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { parts: vec![HashSet::new(); PARTS], by: RandomState::new() }
+    }
+}
+
+impl Seen {
+    fn insert(&mut self, key: Bytes) {
+        let part = self.by.hash_one(&key) as usize % PARTS;
+        self.parts[part].insert(key);
+    }
 }
 
 /// Each page's keys stand the same chance, so that no second look is needed.

@@ -2,6 +2,7 @@
 
 use super::core::{Core, Lane, Phase, Stage, Step};
 use super::local::strict_integer;
+use super::turns::Reads;
 use crate::command::{Args, Hello, Local, Pin, Route, listed_name};
 use crate::metrics::{ErrorKind, PinReason, Refused, Route as RouteLabel};
 use crate::resp::write;
@@ -61,6 +62,9 @@ impl Core {
         match self.context.links.pinned(&self.replies, &self.client.greeting, &name, reason) {
             Some(mut pin) => {
                 pin.guard = Some(Box::new(counted));
+                if self.told_apart {
+                    pin.set_pace(Rc::new(Reads::new(&self.context.rooms.turns, &self.room.own)));
+                }
                 if tenant.is_isolated() {
                     let tenant = Arc::clone(tenant);
                     pin.set_filter(Box::new(move |frame| push::inside(frame, &tenant.space)));
@@ -226,6 +230,11 @@ impl Core {
             pin.send_more(frame);
             self.count(RouteLabel::Pinned);
             return Step::Done;
+        }
+        if route == Route::Pin(Pin::Subscription)
+            && let Some(step) = self.refuse_subscription(args)
+        {
+            return step;
         }
         let watch = self.watch(args, route);
         let watch = self.with_way_back(watch);

@@ -25,7 +25,7 @@ impl Core {
     pub(super) fn rewriting(&self, which: Rewritten, frame: &[u8], args: &Args<'_>) -> Option<Rewriting> {
         let clients = Arc::clone(&self.context.clients);
         let (me, default_user) = (Arc::clone(&self.entry), self.context.default_user.clone());
-        let request_bytes = frame.len();
+        let (request_bytes, told_apart) = (frame.len(), self.told_apart);
         match which {
             Rewritten::ClientId => Some((None, rewrite(move |reply, _| id(reply, me.id())))),
             Rewritten::ClientGetName => {
@@ -77,7 +77,7 @@ impl Core {
             Rewritten::ClientInfo => {
                 let own = self.pin.is_some();
                 let rewritten = move |reply: &[u8], proto| {
-                    let asking = Asking { id: me.id(), request_bytes, default_user: &default_user };
+                    let asking = Asking { id: me.id(), request_bytes, default_user: &default_user, told_apart };
                     row(reply, proto, own, &me, &asking)
                 };
                 Some((None, rewrite(rewritten)))
@@ -85,7 +85,7 @@ impl Core {
             Rewritten::ClientList => {
                 let filter = Filter::parse(args, 2, false)?;
                 let rewritten = move |reply: &[u8], proto| {
-                    let asking = Asking { id: me.id(), request_bytes, default_user: &default_user };
+                    let asking = Asking { id: me.id(), request_bytes, default_user: &default_user, told_apart };
                     list(reply, proto, &clients, &filter, &me, &asking)
                 };
                 Some((Some(request(&[b"CLIENT", b"LIST"])), rewrite(rewritten)))

@@ -13,9 +13,13 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Tenants of a worker that have links of their own; more of them share these.
 const LANES: u8 = 64;
+
+/// Of one tenant's clients that leave at once so many are taken leave of in one round of a worker's tasks.
+const ENDS_A_TURN: usize = 8;
 
 /// Makes the batcher of an upstream user.
 pub type MakeBatcher = Box<dyn Fn(Option<&UpstreamUser>) -> Rc<Batcher>>;
@@ -44,12 +48,25 @@ pub struct Own {
     pub metrics: TenantMetrics,
     /// What it has taken of the worker's time.
     pub share: Share,
+    /// The same of what comes by connections of its clients' own.
+    pub reads: Share,
+    /// Lists of its clients that are made now.
+    pub lists: Semaphore,
+    /// Its clients that end now.
+    pub ends: Semaphore,
     lane: OnceCell<u8>,
 }
 
 impl Own {
-    fn new(metrics: &Metrics, tenant: &Tenant) -> Rc<Self> {
-        Rc::new(Self { metrics: metrics.tenant(&tenant.name), share: Share::default(), lane: OnceCell::new() })
+    pub(super) fn new(metrics: &Metrics, tenant: &Tenant) -> Rc<Self> {
+        Rc::new(Self {
+            metrics: metrics.tenant(&tenant.name),
+            share: Share::default(),
+            reads: Share::default(),
+            lists: Semaphore::new(1),
+            ends: Semaphore::new(ENDS_A_TURN),
+            lane: OnceCell::new(),
+        })
     }
 }
 

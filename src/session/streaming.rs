@@ -2,7 +2,7 @@
 
 use super::core::{Core, Lane, Phase, Stage, Step};
 use super::pinned::{NO_MORE_PINNED, Opened};
-use crate::command::{Args, Local, Pin, Route};
+use crate::command::{Args, Local, Pin, Rewritten, Route};
 use crate::config::Passthrough;
 use crate::metrics::{ErrorKind, PinReason, Refused, Route as RouteLabel};
 use crate::resp::ArgRange;
@@ -12,6 +12,7 @@ use std::task::Context;
 
 const NAME_TOO_LARGE: &[u8] = b"-ERR unknown command: its name is longer than any\r\n";
 const MAY_NOT: &[u8] = b"-NOPERM this tenant may not run this command\r\n";
+const CLIENTS_TOO_LARGE: &[u8] = b"-ERR the request is too large for a command about clients\r\n";
 const WORDS_TOO_LARGE: &[u8] = b"-ERR a name or a password is too large\r\n";
 /// Longer than any request of the inventory that its grammar allows.
 const TOO_LARGE: &[u8] = b"-ERR the request is too large for a command of the inventory\r\n";
@@ -73,6 +74,8 @@ impl Core {
         let route = self.pinned_route(&args);
         let refusal = match route {
             _ if args.is_empty() => Some(NAME_TOO_LARGE),
+            // The numbers in it are of the sidecar's clients, and upstream of others.
+            Route::Rewritten(Rewritten::ClientList | Rewritten::ClientKill) => Some(CLIENTS_TOO_LARGE),
             _ if self.is_gated => self.refused_large(&args, route, bytes_at_least),
             Route::Inventory => Some(TOO_LARGE),
             Route::Refuse(line) => Some(line.as_bytes()),

@@ -18,6 +18,7 @@ use std::rc::Rc;
 
 const NOT_THIS_USER: &[u8] = b"-NOPERM this tenant's upstream user may not run the inventory's script, so INV commands are not served inside MULTI; EXEC will abort this transaction\r\n";
 const UNASSURED: &[u8] = b"-ERR INV commands that change anything are not served inside MULTI where inventory.acknowledge asks for more than the upstream's memory: EXEC would be answered before that; EXEC will abort this transaction\r\n";
+const TOO_MANY: &[u8] = b"-OVERLOADED too many INV commands in one transaction (inventory.client_ops_max): each is the whole script to the upstream; EXEC will abort this transaction\r\n";
 const AFTER_SELECT: &[u8] = b"-ERR an INV command cannot follow SELECT inside one MULTI: the inventory lives in one database; EXEC will abort this transaction\r\n";
 
 /// What becomes of the parts of one command, where its SKUs live in several cells.
@@ -61,6 +62,10 @@ impl Core {
         if tenant.acknowledge != Acknowledge::Memory && operations.iter().any(ScriptOperation::writes) {
             return self.refuse_in_multi(UNASSURED);
         }
+        let scripts = pin.remembered().scripts + operations.len();
+        if self.told_apart && scripts > self.context.settings.client_ops_max.max(operations.len()) {
+            return self.refuse_in_multi(TOO_MANY);
+        }
         // No connection of the inventory's own was ever there: nobody has checked the namespace's number of cells.
         if self.context.knowledge.engine.load().is_none() {
             return self.refuse_in_multi(&written(
@@ -76,6 +81,7 @@ impl Core {
         if will_select {
             return self.refuse_in_multi(AFTER_SELECT);
         }
+        pin.remembered_mut().scripts = scripts;
         let nobody = ReplyQueue::new(usize::MAX);
         let select = |db: u32| request(&[b"SELECT", itoa::Buffer::new().format(db).as_bytes()]);
         if db != home {

@@ -3,13 +3,22 @@
 use super::isolation::Scripts;
 use super::{Limits, Tenant};
 use crate::metrics::Gauge;
+use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Clients of a tenant that walk through all keys, or wait for their turn to: more than an application has workers.
 const WALKS_MAX: u64 = 256;
+
+/// Patterns that a tenant may be subscribed to, or as many for each of its pinned connections as [`PATTERNS_OF_ONE`]: the upstream
+/// compares each with the channel of every message, whoever's it is.
+const PATTERNS_MAX: u64 = 1024;
+const PATTERNS_OF_ONE: u64 = 4;
+/// Subscriptions of a tenant to channels that are everybody's (keyspace events): each is sent what happens to anybody's keys, and
+/// what is not the tenant's is thrown away here.
+const EVERYBODYS_MAX: u64 = 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -18,13 +27,16 @@ pub struct Live {
     /// Clients so far.
     last_client: AtomicU64,
     pinned: AtomicU64,
+    patterns: AtomicU64,
+    everybodys: AtomicU64,
+    held: AtomicUsize,
     since: Instant,
     /// The theoretical arrival time of the next request, ns from `since` (GCRA: a leaky bucket in one number).
     arrival: AtomicU64,
     /// The scripts that it sent.
     pub scripts: Scripts,
     /// Its password's hash is worked out for one client at a time.
-    pub hashing: Semaphore,
+    pub hashing: Arc<Semaphore>,
     walks: AtomicU64,
     /// It walks through all keys once at a time,
     pub walk: Arc<Semaphore>,
@@ -38,10 +50,13 @@ impl Default for Live {
             clients: AtomicU64::new(0),
             last_client: AtomicU64::new(0),
             pinned: AtomicU64::new(0),
+            patterns: AtomicU64::new(0),
+            everybodys: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
             since: Instant::now(),
             arrival: AtomicU64::new(0),
             scripts: Scripts::default(),
-            hashing: Semaphore::const_new(1),
+            hashing: Arc::new(Semaphore::const_new(1)),
             walks: AtomicU64::new(0),
             walk: Arc::new(Semaphore::const_new(1)),
             page: Arc::new(Semaphore::const_new(1)),
@@ -54,6 +69,14 @@ impl Live {
     #[must_use]
     pub fn clients(&self) -> u64 {
         self.clients.load(Ordering::Relaxed)
+    }
+
+    /// A client that held `before` bytes holds `now`: how many all of them hold then.
+    pub fn holds(&self, before: usize, now: usize) -> usize {
+        match now.checked_sub(before) {
+            Some(more) => self.held.fetch_add(more, Ordering::Relaxed) + more,
+            None => self.held.fetch_sub(before - now, Ordering::Relaxed).saturating_sub(before - now),
+        }
     }
 
     /// The id of another client.
@@ -110,19 +133,55 @@ impl Drop for Admitted {
 
 /// A pinned connection that is counted among its tenant's for as long as this lives.
 #[derive(Debug)]
-pub struct Pinned(Arc<Live>);
+pub struct Pinned {
+    live: Arc<Live>,
+    patterns_max: u64,
+    patterns: Cell<u64>,
+    everybodys: Cell<u64>,
+}
 
 impl Pinned {
     /// None: the tenant has as many as it may have.
     #[must_use]
     pub fn new(live: &Arc<Live>, limits: &Limits) -> Option<Self> {
-        enter(&live.pinned, limits.pinned).then(|| Self(Arc::clone(live)))
+        enter(&live.pinned, limits.pinned).then(|| Self {
+            live: Arc::clone(live),
+            patterns_max: PATTERNS_MAX.max(limits.pinned.unwrap_or(0).saturating_mul(PATTERNS_OF_ONE)),
+            patterns: Cell::new(0),
+            everybodys: Cell::new(0),
+        })
     }
+
+    /// It has so many patterns now, as far as that is `known`, and asks for more. False: the tenant would have too many.
+    pub fn subscribes(&self, known: Option<u64>, more: u64) -> bool {
+        let has = self.patterns.get();
+        let now = known.unwrap_or(has);
+        self.live.patterns.fetch_sub(has.saturating_sub(now), Ordering::Relaxed);
+        self.patterns.set(now.min(has));
+        more_of(&self.live.patterns, &self.patterns, more, self.patterns_max)
+    }
+
+    /// The same of channels that are everybody's. Those that it had count for as long as this lives.
+    pub fn listens_to_everybody(&self, more: u64) -> bool {
+        more_of(&self.live.everybodys, &self.everybodys, more, EVERYBODYS_MAX)
+    }
+}
+
+/// So many more of what all have together, where that are not more than `most` then.
+fn more_of(all: &AtomicU64, own: &Cell<u64>, more: u64, most: u64) -> bool {
+    let within = |all: u64| all.checked_add(more).filter(|sum| *sum <= most);
+    let may = more == 0 || all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok();
+    if may {
+        own.set(own.get() + more);
+    }
+    may
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        self.0.pinned.fetch_sub(1, Ordering::Relaxed);
+        self.live.pinned.fetch_sub(1, Ordering::Relaxed);
+        self.live.patterns.fetch_sub(self.patterns.get(), Ordering::Relaxed);
+        self.live.everybodys.fetch_sub(self.everybodys.get(), Ordering::Relaxed);
     }
 }
 
@@ -158,6 +217,22 @@ mod tests {
         assert_eq!(taken(SECOND / 10, 10), 1);
         assert_eq!(taken(SECOND, 10), 3);
         assert_eq!((1..=100).map(|tenth| taken(SECOND + tenth * SECOND / 10, 5)).sum::<usize>(), 100);
+    }
+
+    #[test]
+    fn patterns_and_everybodys_channels_are_counted_together_until_their_connection_is_given_back() {
+        let (live, limits) = (Arc::default(), Limits::default());
+        let (one, two) = (Pinned::new(&live, &limits).expect("one"), Pinned::new(&live, &limits).expect("two"));
+        assert!(one.subscribes(Some(0), 1000) && two.subscribes(Some(0), 24) && !two.subscribes(None, 1));
+        // It has unsubscribed from most of them.
+        assert!(one.subscribes(Some(10), 0) && two.subscribes(None, 990) && !one.subscribes(None, 1));
+        assert!(one.listens_to_everybody(16) && !two.listens_to_everybody(1) && two.listens_to_everybody(0));
+        drop(one);
+        assert!(two.subscribes(None, 10) && !two.subscribes(None, 1) && two.listens_to_everybody(16));
+        drop(two);
+        assert_eq!((live.patterns.load(Ordering::Relaxed), live.everybodys.load(Ordering::Relaxed)), (0, 0));
+        let many = Limits { pinned: Some(10_000), ..Limits::default() };
+        assert!(Pinned::new(&live, &many).is_some_and(|pinned| pinned.subscribes(Some(0), 40_000)));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Limits {
     pub requests: Option<(u64, u64)>,
     /// Bytes of one request.
     pub request_bytes: Option<usize>,
+    /// Bytes that are kept for its clients.
+    pub buffer_bytes: Option<usize>,
     /// Operations of the inventory that wait, a worker.
     pub queue_ops: Option<usize>,
 }

@@ -148,6 +148,8 @@ fn one(config: &Config, given: &config::Tenant, live: Arc<Live>) -> Result<Tenan
             pinned: share(given.pinned_max, config.upstream.pinned_max),
             requests,
             request_bytes: usize::try_from(given.request_bytes_max).ok(),
+            // One of its requests is kept at least.
+            buffer_bytes: usize::try_from(given.buffer_bytes_max.max(given.request_bytes_max)).ok(),
             queue_ops: some(given.queue_ops_max).and_then(|most| usize::try_from(most).ok()),
         },
         ..only(config, live)

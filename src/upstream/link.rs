@@ -109,6 +109,14 @@ pub enum Sharing {
 /// Makes of a frame that came unasked what a client is to see of it; None: nothing.
 pub type Filter = Box<dyn Fn(&[u8]) -> Option<BytesMut>>;
 
+/// How fast a client's own connection is read.
+pub trait Pace {
+    /// May more be read now? Where not, `cx` is woken when it may be.
+    fn may_read(&self, cx: &Context<'_>) -> bool;
+    /// So many bytes were.
+    fn has_read(&self, bytes: usize);
+}
+
 /// See the module.
 pub struct Link {
     target: Rc<Target>,
@@ -135,6 +143,8 @@ pub struct Link {
     pub redirect: Cell<Option<(u64, u64)>>,
     /// Exclusive only: see [`Filter`].
     filter: RefCell<Option<Filter>>,
+    /// Exclusive only: see [`Pace`].
+    pace: RefCell<Option<Rc<dyn Pace>>>,
     /// Exclusive only: the client sends nothing any more, and so does the connection once all is written.
     input_ended: Cell<bool>,
 }
@@ -164,6 +174,7 @@ impl Link {
             raw: Cell::new(false),
             redirect: Cell::new(None),
             filter: RefCell::default(),
+            pace: RefCell::default(),
             input_ended: Cell::new(false),
         });
         // The task holds the link; it ends by `close`, which the owner (a session or the set of links) calls.
@@ -315,6 +326,21 @@ impl Link {
         *self.filter.borrow_mut() = Some(filter);
     }
 
+    /// Exclusive only: how fast it is read for its client.
+    pub fn set_pace(&self, pace: Rc<dyn Pace>) {
+        *self.pace.borrow_mut() = Some(pace);
+    }
+
+    fn pace(&self) -> Option<Rc<dyn Pace>> {
+        self.pace.borrow().clone()
+    }
+
+    /// Bytes that it keeps for its client: what is not written yet, and what replies are watched for inside MULTI.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.inner.borrow().out.len() + self.remembered.borrow().held_bytes()
+    }
+
     fn has_filter(&self) -> bool {
         self.filter.borrow().is_some()
     }
@@ -330,6 +356,7 @@ impl Link {
     /// Exclusive only: whom it serves from here on.
     pub fn attach(&self, new: Option<Rc<ReplyQueue>>) {
         self.filter.borrow_mut().take();
+        self.pace.borrow_mut().take();
         if let Sharing::Exclusive { client, .. } = &self.sharing {
             *client.borrow_mut() = new;
             if self.counted.get().is_some() {

@@ -15,7 +15,8 @@ SUITES=(
   # What clients see of the upstream, and the sidecar knows of it.
   passthrough differential redis_cli introspection sharing transactions reply_mode order freed knowledge cli
   # Tenants.
-  acl judgement judgement_random isolation isolated_scripts tenants rights limits walks admission reload telling applications
+  acl judgement judgement_random isolation isolated_scripts tenants tenant_corners rights limits walks admission reload telling
+  applications
   # The inventory: what its script does, and what becomes of the engine's errors.
   script commands expiry namespaces resending faults retry
 )
@@ -53,6 +54,7 @@ for dir in "${dirs[@]}"; do
   [ -x "$server" ] || { echo "run.sh: no redis-server or valkey-server in $dir" >&2; exit 1; }
   ln -sf "$(realpath "$server")" "$first/redis-server"
   echo "== $("$server" --version | cut -d' ' -f1-3), $dir"
-  PATH=$first:$PATH "${CARGO:-cargo}" test --no-fail-fast "${SUITES[@]/#/--test=}" || failed+=("$dir")
+  # Begun in the background a shell ignores SIGINT, and so would a redis-cli that is to be interrupted: timeout does not.
+  PATH=$first:$PATH timeout --foreground 1h "${CARGO:-cargo}" test --no-fail-fast "${SUITES[@]/#/--test=}" || failed+=("$dir")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "run.sh: failed on ${failed[*]}" >&2; exit 1; }

@@ -9,15 +9,12 @@ use crate::inventory::operation::{Expect, ScriptArgs, ScriptOperation};
 use crate::inventory::reply::Refusal;
 use crate::metrics::{Operation, Status};
 
-/// Without COUNT.
-const COUNT_DEFAULT: u64 = 1000;
-
 pub static COMMAND: Command = Command {
     name: "INV.REAP",
     operation: Some(Operation::Reap),
     arity: -1,
     grammar: "[COUNT n]",
-    summary: "Gives back the stock of at most n (default 1000, at most 5000 a call) expired reservations. How many there were.",
+    summary: "Gives back the stock of at most n (at most 1000 a call) expired reservations. How many there were.",
     since: "0.1.0",
     flags: &["write", "noscript"],
     keys: None,
@@ -26,7 +23,7 @@ pub static COMMAND: Command = Command {
 
 fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     let count = match args.len() {
-        1 => COUNT_DEFAULT,
+        1 => SETTLE_MAX,
         3 if args.is(1, "COUNT") => args
             .get(2)
             .and_then(unsigned)

@@ -19,6 +19,7 @@ mod tracking;
 mod wrap;
 
 pub use back::Back;
+pub use names::is_everybodys;
 pub use request::{Isolation, Own, Scripts, Verdict, judge};
 pub use simple::KeyPlaces;
 

@@ -73,6 +73,13 @@ pub fn pattern_place(pattern: &[u8]) -> Place {
     Place::At(0)
 }
 
+/// Is what comes by this channel, or by what matches this pattern, told of everybody's keys, for whoever passes it on to choose?
+#[must_use]
+pub fn is_everybodys(name: &[u8], is_pattern: bool) -> bool {
+    let place = if is_pattern { pattern_place(name) } else { channel_place(name) };
+    place == Place::Nowhere && name != INVALIDATE
+}
+
 /// Is it one that is compared quickly?
 fn modest(pattern: Option<&[u8]>) -> Result<(), Refusal> {
     let pattern = pattern.unwrap_or_default();

@@ -6,16 +6,19 @@ use super::refusal::Refusal;
 use super::request::Isolation;
 use crate::command::Args;
 
+/// The upstream compares each with each other, and with the name of each key that anybody changes.
+const PREFIXES_MAX: usize = 64;
+
 /// `CLIENT TRACKING ON | OFF [REDIRECT id] [PREFIX prefix …] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]`. BCAST without a prefix would
 /// be told of all keys. REDIRECT's id is the session's to translate.
 ///
 /// # Errors
-/// It cannot be read.
+/// It cannot be read; too many prefixes.
 pub fn tracking(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
     if args.len() < 3 {
         return Err(Refusal::Arity);
     }
-    let (mut broadcasts, mut prefixes) = (false, false);
+    let (mut broadcasts, mut prefixes) = (false, 0);
     let mut at = 3;
     while at < args.len() {
         let followed = at + 1 < args.len();
@@ -26,7 +29,7 @@ pub fn tracking(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(
                 1
             }
             () if args.is(at, "PREFIX") && followed => {
-                prefixes = true;
+                prefixes += 1;
                 plan.name(at + 1);
                 2
             }
@@ -34,7 +37,10 @@ pub fn tracking(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(
             () => return Err(Refusal::Syntax),
         };
     }
-    if broadcasts && !prefixes {
+    if prefixes > PREFIXES_MAX {
+        return Err(Refusal::NotAllowed("too many prefixes: at most 64"));
+    }
+    if broadcasts && prefixes == 0 {
         plan.word(b"PREFIX");
         plan.prefix_then(b"");
     }

@@ -164,8 +164,9 @@ impl<'l> Driver<'l> {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, stream: &mut Stream, scratch: &Scratch) -> Result<(), UpstreamError> {
+        let pace = self.link.pace();
         for reads in 0.. {
-            if self.is_paused() {
+            if self.is_paused() || pace.as_ref().is_some_and(|pace| !pace.may_read(cx)) {
                 return Ok(());
             }
             if reads == READS_A_TURN {
@@ -192,6 +193,9 @@ impl<'l> Driver<'l> {
             self.silent_ticks = 0;
             self.lived = true;
             self.link.metrics.bytes[Direction::UpstreamIn].increment(n as u64);
+            if let Some(pace) = &pace {
+                pace.has_read(n);
+            }
             self.deliver(&scratch[..kept + n])?;
         }
         Ok(())

@@ -133,6 +133,9 @@ impl Kept {
 /// So many names are kept of commands that nobody knows; a connection that executed more is its client's for good.
 const UNKNOWN_MAX: usize = 16;
 
+/// What is kept of a watched command inside MULTI: its place, its watch, and what the allocator adds.
+const MARK_BYTES: usize = 128;
+
 /// See the module.
 pub struct State {
     /// Whose requests it carries, the protocol it speaks, its database.
@@ -151,6 +154,8 @@ pub struct State {
     /// CLIENT TRACKING was on: the upstream's table of who read what keeps the connection's id even when it is off again, so
     /// whoever turned it on next would be told of keys that another client read.
     tracked: bool,
+    /// The inventory's scripts that the transaction has queued so far.
+    pub scripts: usize,
     /// Commands that the transaction has queued so far.
     queued: usize,
     /// Those of them that are watched, by their places.
@@ -170,6 +175,7 @@ impl State {
             unknown: Vec::new(),
             has_new_unknown: false,
             tracked: false,
+            scripts: 0,
             queued: 0,
             marked: Vec::new(),
         }
@@ -228,6 +234,12 @@ impl State {
     #[must_use]
     pub fn has_marks(&self) -> bool {
         self.in_multi && !self.marked.is_empty()
+    }
+
+    /// What it keeps for the transaction, about.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.marked.len() * MARK_BYTES
     }
 
     /// The transaction will select another database, or try to.
@@ -289,7 +301,8 @@ impl State {
     }
 
     fn end_transaction(&mut self) {
-        (self.in_multi, self.watching, self.queued) = (false, false, 0);
+        (self.in_multi, self.watching) = (false, false);
+        (self.queued, self.scripts) = (0, 0);
         self.marked.clear();
     }
 

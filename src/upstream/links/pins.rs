@@ -89,8 +89,15 @@ impl Pins {
     fn keep_warm(&self, link: &Rc<Link>, greeting: Greeting) {
         let mut warm = self.warm.borrow_mut();
         if warm.values().map(Vec::len).sum::<usize>() >= WARM_MAX {
-            link.close();
-            return;
+            // Of those of whom there are most the oldest goes: nobody's many keep out another's first.
+            let (most, kept) = match warm.iter_mut().max_by_key(|(_, kept)| kept.len()) {
+                Some((most, kept)) => (most.clone(), kept),
+                None => return link.close(),
+            };
+            kept.remove(0).0.close();
+            if kept.is_empty() {
+                warm.remove(&most);
+            }
         }
         warm.entry(greeting).or_default().push((Rc::clone(link), Instant::now()));
     }
