@@ -44,6 +44,8 @@ struct Inner {
     /// Bytes kept in `slots`.
     held_bytes: usize,
     waiting: usize,
+    /// Of this request's reply the rest will never come: nothing may stand behind what the client has of it.
+    cut: Option<u64>,
     wakeup: Wakeup,
 }
 
@@ -64,6 +66,24 @@ impl Inner {
 
     fn queued(&self) -> usize {
         (self.tail - self.head) as usize
+    }
+
+    /// No more of this request's reply comes than what is here, nor of any behind it.
+    fn cut_at(&mut self, number: u64) {
+        let cut = self.cut.map_or(number, |cut| cut.min(number));
+        self.cut = Some(cut);
+        let keep = usize::try_from(cut.saturating_sub(self.head)).unwrap_or(usize::MAX).saturating_add(1);
+        for slot in self.slots.drain(keep.min(self.slots.len())..) {
+            self.held_bytes -= match slot {
+                Slot::Waiting(kept) => kept.map_or(0, |kept| kept.len()),
+                Slot::Ready(ready) => ready.len(),
+            };
+        }
+    }
+
+    /// The client may not see anything of this request's reply any more, nor of what has none.
+    fn is_cut(&self, number: u64) -> bool {
+        self.cut.is_some_and(|cut| number > cut)
     }
 }
 
@@ -137,6 +157,9 @@ impl ReplyQueue {
     pub fn push(&self, reply: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         let queued = inner.queued();
+        if inner.cut.is_some() {
+            return;
+        }
         if queued == 0 {
             inner.out.extend_from_slice(reply);
         } else {
@@ -154,6 +177,9 @@ impl ReplyQueue {
             return;
         }
         let mut inner = self.inner.borrow_mut();
+        if inner.cut.is_some() {
+            return;
+        }
         inner.out.extend_from_slice(bytes);
         self.check_limit(&inner);
         inner.wakeup.wake();
@@ -201,13 +227,19 @@ impl ReplyQueue {
         self.overflowed.get()
     }
 
-    /// A reply cannot be completed, or the client's own upstream connection is lost: close it after what is ready.
+    /// The client's own upstream connection is lost: close it after what is ready.
     pub fn break_off(&self) {
         self.broken.set(true);
         self.inner.borrow_mut().wakeup.wake();
     }
 
-    /// Whether [`break_off`](Self::break_off) was called.
+    /// The reply to this request cannot be completed: close the client after what is here of it.
+    fn break_off_at(&self, number: u64) {
+        self.inner.borrow_mut().cut_at(number);
+        self.break_off();
+    }
+
+    /// Whether [`break_off`](Self::break_off) was called, or a reply was broken off.
     #[must_use]
     pub fn broken_off(&self) -> bool {
         self.broken.get()
@@ -343,6 +375,9 @@ impl ReplyQueue {
         }
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
+        if inner.is_cut(number) {
+            return;
+        }
         if number == inner.head {
             inner.out.extend_from_slice(bytes);
         } else if let Some(Slot::Waiting(kept)) = inner.slot(number) {
@@ -370,7 +405,7 @@ impl ReplyQueue {
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
         inner.waiting -= count;
-        if self.closed.get() || self.overflowed.get() {
+        if self.closed.get() || self.overflowed.get() || inner.is_cut(number) {
             inner.wakeup.wake();
             return;
         }
@@ -460,7 +495,7 @@ impl Ticket {
     /// Part of the reply went out and the rest will never come: the client is to be closed.
     pub fn break_off(mut self) {
         self.answered = true;
-        self.queue.break_off();
+        self.queue.break_off_at(self.number);
         self.queue.complete(self.number, b"");
     }
 

@@ -94,7 +94,7 @@ impl Run {
 
     /// Part of the first one's reply went out and the rest will never come: the client is to be closed.
     pub fn break_off(self) {
-        self.first.queue.break_off();
+        self.first.queue.break_off_at(self.first.number);
         self.complete(b"");
     }
 }

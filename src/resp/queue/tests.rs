@@ -88,3 +88,30 @@ fn a_client_that_takes_nothing_is_told_apart_at_its_limit() {
     ticket.complete(b"x");
     assert!(queue.overflowed());
 }
+
+#[test]
+fn nothing_stands_behind_a_reply_that_was_broken_off() {
+    for early in [false, true] {
+        let queue = ReplyQueue::new(1 << 20);
+        let (first, second, third, others) = (queue.ticket(), queue.ticket(), queue.ticket(), queue.run(2));
+        let mut first = Some(first);
+        let mut answer_first = || first.take().map(|first| first.complete(b"first "));
+        if early {
+            third.part(b"early");
+            queue.push(b"local");
+        } else {
+            answer_first();
+        }
+        second.part(b"$5\r\nab");
+        second.break_off();
+        third.part(b"x");
+        third.complete(b"third");
+        others.complete(b"others");
+        queue.push(b"local");
+        queue.push_unasked(b"push");
+        assert!(queue.broken_off());
+        answer_first();
+        assert_eq!(taken(&queue), b"first $5\r\nab");
+        assert_eq!((queue.waiting(), queue.unsent_bytes()), (0, 0));
+    }
+}
