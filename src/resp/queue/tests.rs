@@ -1,6 +1,5 @@
 //! The order of replies, whoever answers when.
 
-use super::ticket::LOST;
 use super::*;
 
 fn taken(queue: &ReplyQueue) -> Vec<u8> {
