@@ -109,6 +109,9 @@ fn count(scenario: &Scenario) -> Result<u64, String> {
         // Where a variable is longer, the stack begins elsewhere.
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        // The allocator's way of finding memory depends on where the heap's holes happen to be, which is another in each
+        // run (a commit: 4,983 or 5,460 instructions of one binary). With long lists of each small size it has no way to find.
+        .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=2000")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(format!("--toggle-collect=*{}*", scenarios::COUNTED))
         .arg(program)
