@@ -252,7 +252,7 @@ impl ReplyQueue {
             window.hand_over(&self.turn, waiting);
         }
         if let Some(before) = self.window.replace(window.cloned()) {
-            before.end_turn(&self.turn);
+            before.leave(self);
             before.give_back(waiting);
         }
     }

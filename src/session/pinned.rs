@@ -178,6 +178,7 @@ impl Core {
             // From 7.2 on a refused AUTH is not answered while an earlier reply waits to be written.
             Route::Local(Local::Auth | Local::Hello) if self.replies.waiting() > 0 => return Step::Blocked,
             Route::Inventory | Route::Refuse(_) | Route::Pin(Pin::Wait) => {}
+            Route::Rewritten(_) if self.room_upstream() == 0 => return Step::Blocked,
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
                     let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: false };

@@ -30,6 +30,8 @@ pub(super) struct Turn {
     place: Cell<Place>,
     /// What is left of it.
     left: Cell<usize>,
+    /// It stands in the list of its window, whether or not it waits now.
+    listed: Cell<bool>,
 }
 
 impl Turn {
@@ -42,8 +44,8 @@ impl Turn {
 #[derive(Default)]
 pub struct Window {
     under_way: Cell<usize>,
-    /// In the order of coming; those who do not wait any more are taken out when it is their turn. Where somebody waits, something
-    /// is under way or somebody before him is called: the reply, or the end of the turn, calls him.
+    /// In the order of coming, each client once; those who do not wait any more are taken out when it is their turn. Where
+    /// somebody waits, something is under way or somebody before him is called: the reply, or the end of the turn, calls him.
     waiting: RefCell<VecDeque<Rc<ReplyQueue>>>,
 }
 
@@ -62,19 +64,20 @@ impl Window {
             Place::Called => {
                 turn.place.set(Place::Outside);
                 turn.left.set(TURN);
-                if let Some(place) = waiting.iter().position(|other| Rc::ptr_eq(other, client)) {
-                    waiting.remove(place);
-                }
+                take_out(&mut waiting, client);
             }
             Place::Outside => {}
         }
-        while waiting.front().is_some_and(|other| other.turn.place.get() == Place::Outside) {
+        while let Some(other) = waiting.front().filter(|other| other.turn.place.get() == Place::Outside) {
+            other.turn.listed.set(false);
             waiting.pop_front();
         }
         let may = if waiting.is_empty() { left } else { left.min(turn.left.get()) };
         if may == 0 {
             turn.place.set(Place::Waits);
-            waiting.push_back(Rc::clone(client));
+            if !turn.listed.replace(true) {
+                waiting.push_back(Rc::clone(client));
+            }
         }
         may
     }
@@ -96,6 +99,12 @@ impl Window {
         self.let_in();
     }
 
+    /// It is another window's client from here on.
+    pub(super) fn leave(&self, client: &ReplyQueue) {
+        take_out(&mut self.waiting.borrow_mut(), client);
+        self.end_turn(&client.turn);
+    }
+
     /// Those who waited first are called, as many as there is room for a whole turn of each.
     fn let_in(&self) {
         let mut waiting = self.waiting.borrow_mut();
@@ -106,6 +115,7 @@ impl Window {
         {
             match client.turn.place.get() {
                 Place::Outside => {
+                    client.turn.listed.set(false);
                     waiting.remove(next);
                     continue;
                 }
@@ -118,6 +128,14 @@ impl Window {
             left -= TURN;
             next += 1;
         }
+    }
+}
+
+fn take_out(waiting: &mut VecDeque<Rc<ReplyQueue>>, client: &ReplyQueue) {
+    if client.turn.listed.replace(false)
+        && let Some(place) = waiting.iter().position(|other| std::ptr::eq(&raw const **other, client))
+    {
+        waiting.remove(place);
     }
 }
 
@@ -236,5 +254,28 @@ mod tests {
         drop(handed_over);
         clients[4..].iter().for_each(|client| client.close());
         assert!(window.waiting.borrow().is_empty() && clients[3].room() == WINDOW);
+    }
+
+    #[test]
+    fn a_client_stands_in_the_list_once_however_often_it_waits() {
+        let (window, other) = (Rc::new(Window::default()), Rc::new(Window::default()));
+        let clients: Vec<_> = (0..3).map(|_| ReplyQueue::new(1 << 20)).collect();
+        clients.iter().for_each(|client| client.set_window(Some(&window)));
+        let all = clients[0].run(WINDOW as u32);
+        for _ in 0..100 {
+            assert!(clients.iter().all(|client| client.room() == 0));
+            clients[1..].iter().for_each(|client| client.end_turn());
+        }
+        assert_eq!(window.waiting.borrow().len(), 3);
+        // Where it goes elsewhere it can wait there.
+        assert_eq!(clients[2].room(), 0);
+        clients[2].set_window(Some(&other));
+        let others = clients[1].run(WINDOW as u32);
+        clients[1].set_window(Some(&other));
+        assert_eq!((clients[2].room(), window.waiting.borrow().len(), other.waiting.borrow().len()), (0, 1, 1));
+        drop(others);
+        assert_eq!(clients[2].turn.place.get(), Place::Called);
+        drop(all);
+        assert_eq!(clients[0].turn.place.get(), Place::Called);
     }
 }
