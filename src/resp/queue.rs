@@ -4,88 +4,25 @@
 //! replies in the order of its requests. Never does I/O; never leaves its thread.
 
 mod run;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod window;
 
 pub use run::Run;
+pub use ticket::Ticket;
 pub use window::Window;
 
+use self::slots::{Inner, Slot};
 use self::window::Turn;
-use super::wakeup::Wakeup;
 use bytes::{Buf, Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
 /// An output buffer that grew past this is given back to the allocator once it is empty.
 const KEEP_CAPACITY_BYTES: usize = 64 * 1024;
-
-/// Whoever owed the reply is gone.
-const LOST: &[u8] = b"-UNCERTAIN the sidecar gave up this request; what became of it is not known\r\n";
-
-enum Slot {
-    /// Nothing of the reply is here yet, or the part that came while others were ahead.
-    Waiting(Option<BytesMut>),
-    Ready(Bytes),
-}
-
-#[derive(Default)]
-struct Inner {
-    out: BytesMut,
-    /// The number of the request whose reply is next.
-    head: u64,
-    /// The number of the client's next request.
-    tail: u64,
-    /// Of the requests from `head` on, as far as something is here already that is not to be written yet. Nearly always none:
-    /// all between `head` and `tail` that have no slot wait.
-    slots: VecDeque<Slot>,
-    /// Bytes kept in `slots`.
-    held_bytes: usize,
-    waiting: usize,
-    /// Of this request's reply the rest will never come: nothing may stand behind what the client has of it.
-    cut: Option<u64>,
-    wakeup: Wakeup,
-}
-
-impl Inner {
-    /// The slot of that request, which is not answered.
-    fn slot(&mut self, number: u64) -> Option<&mut Slot> {
-        let place = usize::try_from(number.checked_sub(self.head)?).ok().filter(|_| number < self.tail)?;
-        self.make_slots(place + 1);
-        self.slots.get_mut(place)
-    }
-
-    /// The first so many requests have slots.
-    fn make_slots(&mut self, count: usize) {
-        if self.slots.len() < count {
-            self.slots.resize_with(count, || Slot::Waiting(None));
-        }
-    }
-
-    fn queued(&self) -> usize {
-        (self.tail - self.head) as usize
-    }
-
-    /// No more of this request's reply comes than what is here, nor of any behind it.
-    fn cut_at(&mut self, number: u64) {
-        let cut = self.cut.map_or(number, |cut| cut.min(number));
-        self.cut = Some(cut);
-        let keep = usize::try_from(cut.saturating_sub(self.head)).unwrap_or(usize::MAX).saturating_add(1);
-        for slot in self.slots.drain(keep.min(self.slots.len())..) {
-            self.held_bytes -= match slot {
-                Slot::Waiting(kept) => kept.map_or(0, |kept| kept.len()),
-                Slot::Ready(ready) => ready.len(),
-            };
-        }
-    }
-
-    /// The client may not see anything of this request's reply any more, nor of what has none.
-    fn is_cut(&self, number: u64) -> bool {
-        self.cut.is_some_and(|cut| number > cut)
-    }
-}
 
 /// One client's replies. Shared (`Rc`) by its session and by whoever owes it a reply.
 pub struct ReplyQueue {
@@ -414,102 +351,12 @@ impl ReplyQueue {
             inner.head += count as u64;
             if !inner.slots.is_empty() {
                 inner.slots.drain(..count.min(inner.slots.len()));
-                Self::advance(inner);
+                inner.advance();
             }
         } else {
-            Self::keep(inner, number, count, bytes);
+            inner.keep(number, count, bytes);
         }
         self.check_limit(inner);
         inner.wakeup.wake();
-    }
-
-    /// What came early of the replies that are next goes ahead.
-    fn advance(inner: &mut Inner) {
-        while let Some(slot) = inner.slots.front_mut() {
-            match slot {
-                Slot::Ready(ready) => {
-                    inner.held_bytes -= ready.len();
-                    inner.out.extend_from_slice(ready);
-                    inner.slots.pop_front();
-                    inner.head += 1;
-                }
-                Slot::Waiting(kept) => {
-                    // It is its turn now: what came early goes ahead, the rest follows as it comes.
-                    if let Some(kept) = kept.take() {
-                        inner.held_bytes -= kept.len();
-                        inner.out.extend_from_slice(&kept);
-                    }
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Replies for which others must come first: the first one's place has them all.
-    fn keep(inner: &mut Inner, number: u64, count: usize, bytes: &[u8]) {
-        let Some(slot) = inner.slot(number) else { return };
-        let ready = match slot {
-            Slot::Waiting(Some(kept)) => {
-                kept.extend_from_slice(bytes);
-                std::mem::take(kept).freeze()
-            }
-            _ => Bytes::copy_from_slice(bytes),
-        };
-        *slot = Slot::Ready(ready);
-        inner.held_bytes += bytes.len();
-        for next in 1..count as u64 {
-            if let Some(slot) = inner.slot(number + next) {
-                *slot = Slot::Ready(Bytes::new());
-            }
-        }
-    }
-}
-
-/// A reply that is owed. Dropped without an answer it says so to the client, for a slot must never be left over.
-pub struct Ticket {
-    queue: Rc<ReplyQueue>,
-    number: u64,
-    answered: bool,
-    muted: bool,
-}
-
-impl Ticket {
-    /// A part of the reply; the rest follows.
-    pub fn part(&self, bytes: &[u8]) {
-        if !self.muted {
-            self.queue.part(self.number, bytes);
-        }
-    }
-
-    /// What came before the reply, or in its place, and is no reply: CLIENT REPLY does not silence it.
-    pub fn aside(&self, bytes: &[u8]) {
-        self.queue.part(self.number, bytes);
-    }
-
-    /// The whole reply, or its last part.
-    pub fn complete(mut self, bytes: &[u8]) {
-        self.answered = true;
-        self.queue.complete(self.number, if self.muted { b"" } else { bytes });
-    }
-
-    /// Part of the reply went out and the rest will never come: the client is to be closed.
-    pub fn break_off(mut self) {
-        self.answered = true;
-        self.queue.break_off_at(self.number);
-        self.queue.complete(self.number, b"");
-    }
-
-    /// The client that is owed.
-    #[must_use]
-    pub fn queue(&self) -> &Rc<ReplyQueue> {
-        &self.queue
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.queue.complete(self.number, if self.muted { b"" } else { LOST });
-        }
     }
 }

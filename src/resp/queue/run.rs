@@ -103,7 +103,7 @@ impl Drop for Run {
     /// As tickets that are dropped: each says so to the client.
     fn drop(&mut self) {
         if !std::mem::replace(&mut self.first.answered, true) {
-            let lost = if self.first.muted { Vec::new() } else { super::LOST.repeat(self.count()) };
+            let lost = if self.first.muted { Vec::new() } else { super::ticket::LOST.repeat(self.count()) };
             self.first.queue.complete_run(self.first.number, self.count(), &lost);
         }
     }

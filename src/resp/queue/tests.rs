@@ -1,5 +1,6 @@
 //! The order of replies, whoever answers when.
 
+use super::ticket::LOST;
 use super::*;
 
 fn taken(queue: &ReplyQueue) -> Vec<u8> {
