@@ -45,8 +45,6 @@ pub const SETTLE_MAX: u64 = 1000;
 /// Arguments of a batch's operations: one of a thousand SKUs takes the upstream some milliseconds, and one call must not
 /// take it many of them.
 const BATCH_ARGS_MAX: usize = 2048;
-/// Operations of one namespace on their way at most, while other tenants ask for something: what is before theirs at the upstream.
-const CROWDED_OPS_MAX: usize = 64;
 /// Operations looked at for one batch, as a multiple of what it may hold: those of clients that must wait are stepped over.
 const LOOK_AHEAD: usize = 4;
 

@@ -1,7 +1,7 @@
 //! What waits, and who goes next: namespaces take turns, and within one the order is that of arrival.
 
 use super::job::Job;
-use super::{BATCH_ARGS_MAX, Batcher, CROWDED_OPS_MAX, LOOK_AHEAD, Space};
+use super::{BATCH_ARGS_MAX, Batcher, LOOK_AHEAD, Space};
 use crate::config::Acknowledge;
 use crate::inventory::reply::Outcome;
 use std::collections::VecDeque;
@@ -36,14 +36,14 @@ struct Bounds {
     batch_ops_max: usize,
     /// Of those that wait for the same.
     batches_max: usize,
-    /// Of one namespace.
-    space_ops_max: usize,
+    /// Others ask too: of each namespace there is no more than its window.
+    crowded: bool,
 }
 
 impl Bounds {
     /// How many more of this namespace's.
     fn room(&self, space: &Space) -> usize {
-        self.space_ops_max.saturating_sub(space.under_way.get())
+        if self.crowded { space.bounds.get().window.saturating_sub(space.under_way.get()) } else { usize::MAX }
     }
 }
 
@@ -209,7 +209,7 @@ impl Batcher {
         Bounds {
             batch_ops_max: self.limits.batch_ops_max,
             batches_max: self.limits.batches_max,
-            space_ops_max: if (self.crowded)() { CROWDED_OPS_MAX } else { usize::MAX },
+            crowded: (self.crowded)(),
         }
     }
 
