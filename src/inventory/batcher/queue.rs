@@ -95,6 +95,11 @@ impl State {
         // Nearly always all of them may go, and none is stepped over.
         let free = queue.iter().take(most.min(look)).take_while(|job| filling.takes_first(job)).count();
         let (mut held, mut left, mut look) = (VecDeque::new(), most - free, look - free);
+        if filling.jobs.is_empty() && free == queue.len() {
+            // As they lie: the next ones get another room, of the same size.
+            filling.jobs = std::mem::replace(&mut *queue, VecDeque::with_capacity(free)).into();
+            return true;
+        }
         filling.jobs.extend(queue.drain(..free));
         let mut room = true;
         while left > 0 && look > 0 {
@@ -128,8 +133,7 @@ impl State {
     /// its share others have. All of it is answered when the same is done, which is told beside it.
     fn fill(&mut self, batch_ops_max: usize, batches_max: usize) -> (Vec<Job>, Acknowledge) {
         self.next_batch += 1;
-        let jobs = Vec::with_capacity(self.queued.min(batch_ops_max));
-        let mut filling = Filling { id: self.next_batch, jobs, args: 0 };
+        let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0 };
         let mut acknowledge = Acknowledge::Memory;
         // Whose turn it was, but that the batch is answered at another time: they go first next time.
         let mut passed_over = Vec::new();
