@@ -123,6 +123,11 @@ impl State {
         // Nearly always all of them may go, and none is stepped over.
         let free = queue.iter().take(most.min(look)).take_while(|job| filling.takes_first(job)).count();
         let (mut held, mut left, mut look) = (VecDeque::new(), most - free, look - free);
+        if filling.jobs.is_empty() && free == queue.len() {
+            // As they lie: the next ones get another room, of the same size.
+            filling.jobs = std::mem::replace(&mut *queue, VecDeque::with_capacity(free)).into();
+            return true;
+        }
         filling.jobs.extend(queue.drain(..free));
         let mut room = true;
         while left > 0 && look > 0 {
@@ -158,8 +163,7 @@ impl State {
         let batch_ops_max = bounds.batch_ops_max;
         self.next_batch += 1;
         let mut shares: Vec<(Rc<Space>, usize)> = Vec::new();
-        let jobs = Vec::with_capacity(self.queued.min(batch_ops_max));
-        let mut filling = Filling { id: self.next_batch, jobs, args: 0 };
+        let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0 };
         let mut acknowledge = Acknowledge::Memory;
         // Whose turn it was, but that the batch is answered at another time or that enough of theirs is on its way: they go
         // first next time.
