@@ -26,11 +26,12 @@ use super::id::Mint;
 use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
 use crate::config::Acknowledge;
-use crate::error::Kind;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Status};
 use crate::resp::{Proto, Ticket};
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::pool::{Fitting, Pool};
+use crate::upstream::refusal::Reader;
+use crate::upstream::users::TenantUsers;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -86,6 +87,7 @@ pub struct Batcher {
     /// The last thing heard of the upstream was an answer.
     reachable: Cell<bool>,
     pause: Pause,
+    tenants: Arc<TenantUsers>,
 }
 
 /// What a batcher is made of.
@@ -102,6 +104,8 @@ pub struct BatcherParts {
     pub metrics: Metrics,
     /// Between attempts to connect.
     pub pause: Pause,
+    /// Whether its clients are tenants'.
+    pub tenants: Arc<TenantUsers>,
 }
 
 /// See [`BatcherParts`].
@@ -131,6 +135,7 @@ impl Batcher {
             shown: Cell::new(0),
             reachable: Cell::new(false),
             pause: parts.pause,
+            tenants: parts.tenants,
         });
         tokio::task::spawn_local(dispatch(Rc::downgrade(&batcher), Rc::clone(&batcher.changed)));
         batcher
@@ -152,12 +157,14 @@ impl Batcher {
                 "too many operations wait for the upstream; this one was not sent",
             );
         }
+        let reader = match (self.tenants.are_told_apart(), self.knowledge.is_of_another()) {
+            (false, _) => Reader::Anybody,
+            (true, false) => Reader::Tenant,
+            (true, true) => Reader::TenantWithUser,
+        };
         let error = self.knowledge.last_error();
-        if let Some(error) = error.as_ref().filter(|error| error.kind == Kind::NoPassword) {
-            return Refusal::new(Status::Unavailable, format!("the upstream {}; this was not sent", error.detail));
-        }
-        let detail = error.map_or_else(String::new, |error| format!(" ({})", error.detail));
-        Refusal::new(Status::Unavailable, format!("the upstream cannot be reached{detail}; this was not sent"))
+        let reason = error.map_or_else(|| "the upstream cannot be reached".to_owned(), |error| reader.reason(&error));
+        Refusal::new(Status::Unavailable, format!("{reason}; this was not sent"))
     }
 
     fn pool(&self, acknowledge: Acknowledge) -> Pool {
@@ -172,7 +179,7 @@ impl Batcher {
 
     /// No connection is there, and to wait for one is of no use.
     fn lacks_password(&self, pool: &Pool) -> bool {
-        self.knowledge.lacks_password() && pool.state().connections == 0
+        (self.knowledge.lacks_password() || self.knowledge.is_refused()) && pool.state().connections == 0
     }
 
     /// Why an operation of the sidecar's own was refused, in words about the upstream.

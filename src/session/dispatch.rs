@@ -221,7 +221,8 @@ impl Core {
         match self.shared_link().poll_known(cx) {
             Poll::Pending => Some(Step::Blocked),
             Poll::Ready(Err(error)) if error.is_noauth() => {
-                self.refuse_unconnected(&error);
+                let line = self.shared_link().reader().refusal(&error);
+                self.refuse_unconnected(&line);
                 Some(Step::Done)
             }
             Poll::Ready(_) => None,
