@@ -4,7 +4,7 @@
 mod common;
 
 use common::resp::encode;
-use common::tenants::{Tenanted, text, two};
+use common::tenants::{Tenanted, text, two, word};
 use common::{Fault, FaultProxy, Redis, Reply, SOON, Sidecar, until, words};
 
 const REFUSED: &str = "-UNAVAILABLE the upstream refuses this tenant's user; this was not sent\r\n";
@@ -137,4 +137,59 @@ fn an_upstream_that_has_no_room_refuses_nobodys_password() {
     assert!(!reason.contains("password"), "{reason}");
     drop(direct);
     sidecar.wait_ready();
+}
+
+/// What may be told of the upstream to whoever reaches a sidecar without tenants, and to no tenant.
+#[test]
+fn a_tenant_is_told_neither_where_the_upstream_is_nor_who_the_sidecar_is_there() {
+    let mut redis = Redis::start();
+    let mut direct = redis.conn();
+    direct.call("ACL SETUSER house reset on >house-word ~* &* +@all").expect_ok();
+    direct.call(RIGHT).expect_ok();
+    let (url, port) = (redis.url().replace("redis://", "redis://house:house-word@"), redis.addr()[10..].to_owned());
+    let few = ["inventory.operation_deadline_ms=200"];
+    let alone = Sidecar::start(&url, &few);
+    let tenanted = ["", "passthrough = \"off\"", "passthrough = \"full\"", USER]
+        .map(|lines| Tenanted::start_at(&url, &two(lines), &few, |_| {}));
+    let secret = |said: &str| said.contains(&port) || said.contains("127.0.0.1") || said.contains("house");
+    let mut conns: Vec<_> = tenanted.iter().map(Tenanted::acme).collect();
+
+    // Of those who may not even look for keys as the sidecar's own user.
+    direct.call("ACL SETUSER house -scan -evalsha").expect_ok();
+    for request in [&["KEYS", "*"][..], &["DBSIZE"], &["RANDOMKEY"], &["INV.STOCK", "tee"]] {
+        for conn in &mut conns[..1] {
+            let said = text(conn, request);
+            assert!(said.starts_with("-NOPERM ") && !secret(&said), "{request:?} {said}");
+        }
+    }
+    direct.call("ACL SETUSER house +@all").expect_ok();
+
+    redis.kill9();
+    for (conn, tenanted) in conns.iter_mut().zip(&tenanted) {
+        for request in [
+            &["ECHO", "x"][..],
+            &["GET", "k"],
+            &["KEYS", "*"],
+            &["DBSIZE"],
+            &["CLIENT", "LIST"],
+            &["HELLO", "3", "AUTH", "acme", "acme-secret"],
+            &["HELLO", "2"],
+            &["INV.STOCK", "tee"],
+            &["INV.RESERVE", "tee", "1"],
+            &["EVAL", "return 1", "0"],
+        ] {
+            let said = text(conn, request);
+            assert!(!secret(&said), "{request:?} {said}");
+        }
+        for request in [&["MULTI"][..], &["BLPOP", "q", "0"], &["SUBSCRIBE", "c"]] {
+            let said = text(&mut tenanted.acme(), request);
+            assert!(!secret(&said), "{request:?} {said}");
+        }
+        assert_eq!(word(conn, &["INV.STOCK", "tee"]), "-UNAVAILABLE");
+    }
+    let mut anybody = alone.conn();
+    for request in ["GET k", "INV.STOCK tee", "MULTI"] {
+        let said = anybody.call(request).text();
+        assert!(said.starts_with("UNAVAILABLE ") && said.contains(&port), "{request} {said}");
+    }
 }

@@ -26,6 +26,7 @@ use super::id::Mint;
 use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
 use crate::config::Acknowledge;
+use crate::error::without_user;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Status};
 use crate::resp::{Proto, Ticket};
 use crate::upstream::knowledge::Knowledge;
@@ -252,7 +253,7 @@ impl Batcher {
         }
     }
 
-    fn finish_among(&self, job: &mut Job, outcome: Outcome, joined: bool, replies: &mut Replies) {
+    fn finish_among(&self, job: &mut Job, mut outcome: Outcome, joined: bool, replies: &mut Replies) {
         if joined && let Some(client) = job.client() {
             client.leave_batch();
         }
@@ -266,6 +267,12 @@ impl Batcher {
             _ => {}
         }
         if !matches!(job.owner, Owner::Internal(_)) {
+            if let Outcome::Refused(refusal) = &mut outcome
+                && refusal.upstream_word
+                && self.tenants.are_told_apart()
+            {
+                refusal.text = String::from_utf8_lossy(&without_user(refusal.text.as_bytes())).into_owned();
+            }
             replies.tally.add(&job.space, job.operation.operation, status, job.queued);
         }
         match std::mem::replace(&mut job.owner, Owner::Answered) {

@@ -1,13 +1,13 @@
-//! What a client is told of what was not sent.
+//! What a client is told of what was not sent, and how much of the reason is its to know.
 
 use crate::error::{Kind, UpstreamError};
 
 /// Who reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// A client of a sidecar without tenants.
+    /// A client of a sidecar without tenants: where the upstream is, and why it cannot be reached, is no secret.
     Anybody,
-    /// A tenant's, that is not to know who the sidecar is upstream.
+    /// A tenant's, that is not to know where the upstream is nor who the sidecar is there.
     Tenant,
     /// The same of one whose requests go as an upstream user of its tenant's own.
     TenantWithUser,
@@ -20,9 +20,10 @@ impl Reader {
         let refused = matches!(error.kind, Kind::Auth | Kind::NoPassword);
         match self {
             Self::Anybody if error.kind == Kind::NoPassword => format!("the upstream {}", error.detail),
+            Self::Anybody => format!("the upstream cannot be reached ({})", error.detail.replace(['\r', '\n'], " ")),
             Self::Tenant if refused => "the upstream refuses the sidecar's user".to_owned(),
             Self::TenantWithUser if refused => "the upstream refuses this tenant's user".to_owned(),
-            _ => format!("the upstream cannot be reached ({})", error.detail.replace(['\r', '\n'], " ")),
+            Self::Tenant | Self::TenantWithUser => "the upstream cannot be reached".to_owned(),
         }
     }
 
@@ -54,7 +55,8 @@ impl Reader {
     /// The reply for what was sent on a connection that was lost.
     #[must_use]
     pub fn uncertain(self, error: &UpstreamError) -> String {
-        format!("-UNCERTAIN the connection to the upstream was lost ({error}); this may have been executed\r\n")
+        let why = if self == Self::Anybody { format!(" ({error})") } else { String::new() };
+        format!("-UNCERTAIN the connection to the upstream was lost{why}; this may have been executed\r\n")
     }
 }
 
@@ -63,10 +65,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_is_not_told_who_it_is_upstream() {
+    fn a_tenant_is_told_neither_where_the_upstream_is_nor_who_it_is_there() {
         let lost = || UpstreamError::new(Kind::Connect, "db.example:6379: connection refused");
         let all = [
+            lost(),
+            UpstreamError::new(Kind::Io, "db.example:6379: closed"),
+            UpstreamError::new(Kind::Timeout, "db.example:6379: no reply within 1s"),
             UpstreamError::new(Kind::NoPassword, "db.example:6379 wants a password, and upstream.url has none"),
+            UpstreamError::new(Kind::Unfit, "db.example is too old"),
             UpstreamError::new(Kind::Auth, "db.example: it refuses the user name or the password (WRONGPASS no)"),
             UpstreamError::from_reply("WRONGPASS invalid username-password pair or user is disabled."),
             UpstreamError::from_reply("NOAUTH Authentication required."),
@@ -74,9 +80,9 @@ mod tests {
         ];
         for error in all {
             for reader in [Reader::Tenant, Reader::TenantWithUser] {
-                for line in [reader.refusal(&error), reader.unavailable(&error)] {
+                for line in [reader.refusal(&error), reader.unavailable(&error), reader.uncertain(&error)] {
                     let word = line.split(' ').next().unwrap_or_default();
-                    assert!(["-UNAVAILABLE", "-NOPERM"].contains(&word), "{line}");
+                    assert!(["-UNAVAILABLE", "-UNCERTAIN", "-NOPERM"].contains(&word), "{line}");
                     assert!(!line.contains("db.example") && !line.contains("upstream.url"), "{line}");
                 }
             }
