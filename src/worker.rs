@@ -282,6 +282,7 @@ fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBat
             fitting: fitting.clone(),
             limits: limits.clone(),
             metrics: metrics.clone(),
+            tenants: Arc::clone(&target.tenants),
             pause: Box::new(move |attempt| target.pause(attempt)),
             crowded: Box::new(move || turns.are_several()),
         })

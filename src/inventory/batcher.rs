@@ -26,11 +26,13 @@ use super::id::Mint;
 use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
 use crate::config::Acknowledge;
-use crate::error::Kind;
+use crate::error::without_user;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Status};
 use crate::resp::{Proto, Ticket};
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::pool::{Fitting, Pool};
+use crate::upstream::refusal::Reader;
+use crate::upstream::users::TenantUsers;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -87,6 +89,7 @@ pub struct Batcher {
     reachable: Cell<bool>,
     pause: Pause,
     crowded: Crowded,
+    tenants: Arc<TenantUsers>,
 }
 
 /// What a batcher is made of.
@@ -105,6 +108,8 @@ pub struct BatcherParts {
     pub pause: Pause,
     /// Whether others ask for something.
     pub crowded: Crowded,
+    /// Whether its clients are tenants'.
+    pub tenants: Arc<TenantUsers>,
 }
 
 /// See [`BatcherParts`].
@@ -138,6 +143,7 @@ impl Batcher {
             reachable: Cell::new(false),
             pause: parts.pause,
             crowded: parts.crowded,
+            tenants: parts.tenants,
         });
         tokio::task::spawn_local(dispatch(Rc::downgrade(&batcher), Rc::clone(&batcher.changed)));
         batcher
@@ -159,12 +165,14 @@ impl Batcher {
                 "too many operations wait for the upstream; this one was not sent",
             );
         }
+        let reader = match (self.tenants.are_told_apart(), self.knowledge.is_of_another()) {
+            (false, _) => Reader::Anybody,
+            (true, false) => Reader::Tenant,
+            (true, true) => Reader::TenantWithUser,
+        };
         let error = self.knowledge.last_error();
-        if let Some(error) = error.as_ref().filter(|error| error.kind == Kind::NoPassword) {
-            return Refusal::new(Status::Unavailable, format!("the upstream {}; this was not sent", error.detail));
-        }
-        let detail = error.map_or_else(String::new, |error| format!(" ({})", error.detail));
-        Refusal::new(Status::Unavailable, format!("the upstream cannot be reached{detail}; this was not sent"))
+        let reason = error.map_or_else(|| "the upstream cannot be reached".to_owned(), |error| reader.reason(&error));
+        Refusal::new(Status::Unavailable, format!("{reason}; this was not sent"))
     }
 
     fn pool(&self, acknowledge: Acknowledge) -> Pool {
@@ -179,7 +187,7 @@ impl Batcher {
 
     /// No connection is there, and to wait for one is of no use.
     fn lacks_password(&self, pool: &Pool) -> bool {
-        self.knowledge.lacks_password() && pool.state().connections == 0
+        (self.knowledge.lacks_password() || self.knowledge.is_refused()) && pool.state().connections == 0
     }
 
     /// Why an operation of the sidecar's own was refused, in words about the upstream.
@@ -249,7 +257,7 @@ impl Batcher {
         }
     }
 
-    fn finish_among(&self, job: &mut Job, outcome: Outcome, joined: bool, replies: &mut Replies) {
+    fn finish_among(&self, job: &mut Job, mut outcome: Outcome, joined: bool, replies: &mut Replies) {
         if joined && let Some(client) = job.client() {
             client.leave_batch();
         }
@@ -263,6 +271,12 @@ impl Batcher {
             _ => {}
         }
         if !matches!(job.owner, Owner::Internal(_)) {
+            if let Outcome::Refused(refusal) = &mut outcome
+                && refusal.upstream_word
+                && self.tenants.are_told_apart()
+            {
+                refusal.text = String::from_utf8_lossy(&without_user(refusal.text.as_bytes())).into_owned();
+            }
             replies.tally.add(&job.space, job.operation.operation, status, job.queued);
         }
         match std::mem::replace(&mut job.owner, Owner::Answered) {

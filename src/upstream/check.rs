@@ -167,6 +167,7 @@ async fn connect(url: &UpstreamUrl, tls: Option<Arc<UpstreamTls>>, limit: Durati
         reconnect_min: limit,
         reconnect_max: limit,
         reached: watch::Sender::default(),
+        tenants: Arc::default(),
     };
     Wire::connect(&target).await
 }

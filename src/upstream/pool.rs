@@ -86,12 +86,17 @@ impl Manager {
             .build_unchecked(self)
     }
 
-    /// A tenant's user that the upstream refuses is the operator's to see: nobody else is told whose it is. Once.
-    fn tell(&self, error: &UpstreamError) {
-        let is_told = || self.knowledge.last_error().is_some_and(|last| last.kind == error.kind);
-        if error.kind == Kind::Auth && self.knowledge.own().is_some() && !is_told() {
-            let user = self.target.username.as_deref().unwrap_or_default();
-            tracing::warn!(user, %error, "the upstream refuses a tenant's upstream_user");
+    /// Of a tenant's user the log tells whether the upstream refuses it; and one that is refused is not tried again at once,
+    /// however many ask.
+    fn tell_of_user(&self, made: Result<(), &UpstreamError>) {
+        let (Some(_), Some(user)) = (self.knowledge.own(), &self.target.username) else { return };
+        match made {
+            Ok(()) => self.target.tenants.taken(user),
+            Err(error) if error.kind == Kind::Auth => {
+                self.knowledge.refused(|times| self.target.pause(times));
+                self.target.tenants.refused(user, error);
+            }
+            Err(_) => {}
         }
     }
 
@@ -166,8 +171,14 @@ impl ManageConnection for Manager {
     type Error = UpstreamError;
 
     async fn connect(&self) -> Result<Box<PoolConnection>, UpstreamError> {
+        if let Some(error) = self.knowledge.refused_of_late() {
+            return Err(error);
+        }
         match tokio::time::timeout(self.target.connect_timeout * 2, self.make()).await {
-            Ok(made) => made.map(Box::new).inspect_err(|error| self.tell(error)),
+            Ok(made) => {
+                self.tell_of_user(made.as_ref().map(|_| ()));
+                made.map(Box::new)
+            }
             Err(_) => Err(UpstreamError::new(
                 Kind::Connect,
                 format!("{}: not ready within {:?}", self.target.address, self.target.connect_timeout * 2),

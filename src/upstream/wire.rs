@@ -39,6 +39,8 @@ impl Wire {
             None => Ok(Value::Okay),
         };
         said.map_err(|error| match error.kind {
+            // It says so before it reads anything.
+            Kind::Reply if error.detail.contains("max number of clients") => error,
             Kind::Auth | Kind::Reply => {
                 UpstreamError::new(Kind::Auth, format!("it refuses the user name or the password ({})", error.detail))
             }
