@@ -71,7 +71,7 @@ fn connect(config: &Config) -> Result<check::CheckReport, String> {
 
 fn acl(args: &AclArgs) -> Result<(), String> {
     let config = load(&args.config)?;
-    if let Some(note) = cli::acl_note(&config, &args.tenant) {
+    if let Some(note) = cli::acl_note(&config, &args.tenant)? {
         eprintln!("{note}");
     }
     let version = match args.version()? {
