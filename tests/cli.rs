@@ -115,6 +115,16 @@ fn a_taken_port_is_one_line_and_exit_1() {
 }
 
 #[test]
+fn a_database_that_the_upstream_does_not_have_is_one_line_and_exit_1() {
+    let redis = Redis::start();
+    let url = format!("{}/99", redis.url());
+    for command in [&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"][..], &["check", "--connect"]] {
+        let said = one_line_and_exit_1(&[command, &["--upstream", &url]].concat());
+        assert!(said.contains("it refuses database 99"), "{said}");
+    }
+}
+
+#[test]
 fn a_file_where_the_socket_is_to_be_is_left_alone_and_named() {
     let file = config("somebody's");
     let path = file.path().to_str().expect("a path");
