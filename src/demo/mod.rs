@@ -23,6 +23,7 @@ mod watch;
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -130,10 +131,21 @@ impl Interrupts {
 /// The sidecar's life around the sale.
 async fn hold(options: &DemoOptions, config: &Config) -> Result<(), Unfinished> {
     let mut interrupts = Interrupts::new()?;
-    // Dropped half-way, the start ends what it had started.
+    let mut starting = pin!(app::start(config));
     let running = tokio::select! {
-        running = app::start(config) => running?,
-        () = interrupts.next() => return Err(Unfinished::Interrupted),
+        running = &mut starting => running?,
+        () = interrupts.next() => {
+            // Dropped half-way, the start kills what it had started, but nobody would wait until that is gone.
+            tokio::select! {
+                running = &mut starting => {
+                    if let Ok(running) = running {
+                        running.stop(std::future::ready(())).await;
+                    }
+                }
+                () = interrupts.next() => {}
+            }
+            return Err(Unfinished::Interrupted);
+        }
     };
     // Dropped, the sale ends its thread and gives the cursor back.
     let sold = tokio::select! {
