@@ -192,7 +192,7 @@ async fn work(
 }
 
 /// None: it takes too long.
-async fn look(parts: &WorkerParts) -> Option<Result<PoolConnection, UpstreamError>> {
+async fn look(parts: &WorkerParts) -> Option<Result<Box<PoolConnection>, UpstreamError>> {
     let manager = Manager::new(&parts.target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
     timeout(FIRST_LOOK, manager.connect()).await.ok()
 }
@@ -217,7 +217,7 @@ async fn quiet(context: &SessionContext, sessions: &Sessions) {
 ///
 /// # Errors
 /// Where the target cannot be expressed.
-pub fn session_context(parts: WorkerParts, first: Option<PoolConnection>) -> io::Result<SessionContext> {
+pub fn session_context(parts: WorkerParts, first: Option<Box<PoolConnection>>) -> io::Result<SessionContext> {
     let scratch = new_scratch();
     let target = Rc::new(parts.target.clone());
     let manager = Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);

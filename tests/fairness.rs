@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::tenants::{TWO, Tenanted};
+use common::tenants::{TWO, Tenanted, two};
 use common::{Conn, Redis, SOON, Sidecar, figure, resp, until, words};
 
 const OTHERS: usize = 199;
@@ -140,6 +140,28 @@ fn of_a_tenants_inventory_too_a_window_is_under_way_while_others_ask() {
             assert_eq!(rival.reply().text(), "0-order");
         }
     }
+}
+
+#[test]
+fn a_tenants_window_is_the_configured_one() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, &two("window = 20"));
+    let (mut flood, mut other) = (tenants.acme(), tenants.rival());
+    flood.call("INV.SETSTOCK sku 0").expect_ok();
+    other.call("SET k v").expect_ok();
+    let already = handed_over(&tenants, "acme");
+    redis.stop();
+    let mut reserving = tenants.acme();
+    reserving.send(&resp::encode(&words("INV.ADDSTOCK sku 1")).repeat(100));
+    flood.send(&resp::encode(&words("INCR n")).repeat(100));
+    let now = || handed_over(&tenants, "acme") - already;
+    let waiting = || figure(&tenants.sidecar, "inventory_sentinel_queue_operations ") as usize;
+    until("as much is handed over as may be", SOON, || (now() >= 20 && waiting() >= 80).then_some(()));
+    (0..100).for_each(|_| drop(other.call("INV.HELP")));
+    assert_eq!((now(), waiting()), (20, 80));
+    redis.cont();
+    assert_eq!((0..100).map(|_| flood.reply().int()).last(), Some(100));
+    assert_eq!((0..100).map(|_| reserving.reply().int()).last(), Some(100));
 }
 
 #[test]

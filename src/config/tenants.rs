@@ -107,6 +107,9 @@ tenant! {
     buffer_bytes_max: u64 = 536_870_912, in 1_048_576..=1_099_511_627_776;
     /// Operations of its inventory that wait, a worker; 0: as many as `inventory.queue_ops_max`.
     queue_ops_max: u64 = 0, in 0..=16_777_216;
+    /// Its requests that are upstream at once in each worker while other tenants ask too, and operations of its inventory: what
+    /// others wait behind. Simple requests take an upstream less than a microsecond each.
+    window: u64 = 64, in 16..=65_536;
 }
 
 impl Tenant {

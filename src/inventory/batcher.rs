@@ -45,8 +45,6 @@ pub const SETTLE_MAX: u64 = 1000;
 /// Arguments of a batch's operations: one of a thousand SKUs takes the upstream some milliseconds, and one call must not
 /// take it many of them.
 const BATCH_ARGS_MAX: usize = 2048;
-/// Operations of one namespace on their way at most, while other tenants ask for something: what is before theirs at the upstream.
-const CROWDED_OPS_MAX: usize = 64;
 /// Operations looked at for one batch, as a multiple of what it may hold: those of clients that must wait are stepped over.
 const LOOK_AHEAD: usize = 4;
 
@@ -200,9 +198,8 @@ impl Batcher {
 
     /// Keeps the copy of the protected SKUs fresh.
     fn note(space: &Space, operation: &ScriptOperation, outcome: &Outcome) {
-        if let Work::Script(script) = &operation.work
-            && let (Expect::Marked(skus, mark), Outcome::Marked { version_before, version_after, .. }) =
-                (&script.1, outcome)
+        if let Work::Script(_, Expect::Marked(skus, mark)) = &operation.work
+            && let Outcome::Marked { version_before, version_after, .. } = outcome
         {
             space.marks.changed(operation.cell, skus, *mark, *version_before, *version_after);
         }
@@ -220,7 +217,7 @@ impl Batcher {
         let gives = match &operation.work {
             Work::Reserve { .. } | Work::Commit(..) => false,
             Work::RollBack(_) => true,
-            Work::Script(script) => matches!(script.0.letter(), b'B' | b'T' | b'A' | b'E' | b'X'),
+            Work::Script(args, _) => matches!(args.letter(), b'B' | b'T' | b'A' | b'E' | b'X'),
         };
         if gives {
             space.sold_out.gave(operation.cell);
@@ -235,7 +232,7 @@ impl Batcher {
         replies.finish(&space);
     }
 
-    /// The same of an operation that did what it was to do and is of the kinds that travel together.
+    /// The same of an operation of which [`Call::done`](call::Call::done) says that it did what it was to do.
     fn done_among(&self, job: &mut Job, replies: &mut Replies) {
         let outcome = match &job.operation.work {
             Work::Reserve { minted: Some(minted), .. } => Outcome::Minted(job.operation.cell, *minted),
@@ -244,9 +241,7 @@ impl Batcher {
         if !matches!(job.owner, Owner::Client(..)) {
             return self.finish_among(job, outcome, true, replies);
         }
-        if let Work::RollBack(_) = job.operation.work {
-            job.space.sold_out.gave(job.operation.cell);
-        }
+        Self::note_given_back(&job.space, &job.operation);
         if let Owner::Client(ticket, proto) = std::mem::replace(&mut job.owner, Owner::Answered) {
             ticket.queue().leave_batch();
             replies.tally.add(&job.space, job.operation.operation, Status::Ok, job.queued);

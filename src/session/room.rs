@@ -194,6 +194,7 @@ impl Rooms {
         let inventory = self.inventory(tenant);
         let known = self.rooms.borrow().get(&tenant.name).map(|room| Rc::clone(&room.own));
         let own = known.unwrap_or_else(|| Own::new(&self.metrics, tenant));
+        own.share.window.resize(tenant.limits.window.unwrap_or(usize::MAX));
         let identity = tenant.upstream.as_ref().map(|(user, password)| {
             Rc::new(Credentials::new(vec![user.clone().into_bytes(), password.expose().as_bytes().to_vec()]))
         });
@@ -246,6 +247,7 @@ fn settings(tenant: &Tenant, queue_ops_max: usize) -> SpaceSettings {
         bounds: SpaceBounds {
             queue_ops_max: tenant.limits.queue_ops.unwrap_or(queue_ops_max),
             acknowledge: tenant.acknowledge,
+            window: tenant.limits.window.unwrap_or(usize::MAX),
         },
     }
 }

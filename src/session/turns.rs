@@ -33,7 +33,8 @@ const QUIET_AFTER: Duration = Duration::from_secs(10);
 pub struct Share {
     round: Cell<u64>,
     taken: Cell<u32>,
-    window: Rc<Window>,
+    /// Requests that others wait behind.
+    pub window: Rc<Window>,
 }
 
 /// A worker's rounds.

@@ -161,12 +161,13 @@ impl Manager {
 }
 
 impl ManageConnection for Manager {
-    type Connection = PoolConnection;
+    /// bb8 moves it a dozen times between those who use it.
+    type Connection = Box<PoolConnection>;
     type Error = UpstreamError;
 
-    async fn connect(&self) -> Result<PoolConnection, UpstreamError> {
+    async fn connect(&self) -> Result<Box<PoolConnection>, UpstreamError> {
         match tokio::time::timeout(self.target.connect_timeout * 2, self.make()).await {
-            Ok(made) => made.inspect_err(|error| self.tell(error)),
+            Ok(made) => made.map(Box::new).inspect_err(|error| self.tell(error)),
             Err(_) => Err(UpstreamError::new(
                 Kind::Connect,
                 format!("{}: not ready within {:?}", self.target.address, self.target.connect_timeout * 2),
@@ -174,11 +175,11 @@ impl ManageConnection for Manager {
         }
     }
 
-    async fn is_valid(&self, connection: &mut PoolConnection) -> Result<(), UpstreamError> {
+    async fn is_valid(&self, connection: &mut Box<PoolConnection>) -> Result<(), UpstreamError> {
         connection.wire.ask(&[b"PING"]).await.map(drop)
     }
 
-    fn has_broken(&self, connection: &mut PoolConnection) -> bool {
+    fn has_broken(&self, connection: &mut Box<PoolConnection>) -> bool {
         connection.broken || connection.is_closed()
     }
 }

@@ -1,7 +1,7 @@
 //! What waits, and who goes next: namespaces take turns, and within one the order is that of arrival.
 
 use super::job::Job;
-use super::{BATCH_ARGS_MAX, Batcher, CROWDED_OPS_MAX, LOOK_AHEAD, Space};
+use super::{BATCH_ARGS_MAX, Batcher, LOOK_AHEAD, Space};
 use crate::config::Acknowledge;
 use crate::inventory::reply::Outcome;
 use std::collections::VecDeque;
@@ -36,14 +36,14 @@ struct Bounds {
     batch_ops_max: usize,
     /// Of those that wait for the same.
     batches_max: usize,
-    /// Of one namespace.
-    space_ops_max: usize,
+    /// Others ask too: of each namespace there is no more than its window.
+    crowded: bool,
 }
 
 impl Bounds {
     /// How many more of this namespace's.
     fn room(&self, space: &Space) -> usize {
-        self.space_ops_max.saturating_sub(space.under_way.get())
+        if self.crowded { space.bounds.get().window.saturating_sub(space.under_way.get()) } else { usize::MAX }
     }
 }
 
@@ -123,6 +123,11 @@ impl State {
         // Nearly always all of them may go, and none is stepped over.
         let free = queue.iter().take(most.min(look)).take_while(|job| filling.takes_first(job)).count();
         let (mut held, mut left, mut look) = (VecDeque::new(), most - free, look - free);
+        if filling.jobs.is_empty() && free == queue.len() {
+            // As they lie: the next ones get another room, of the same size.
+            filling.jobs = std::mem::replace(&mut *queue, VecDeque::with_capacity(free)).into();
+            return true;
+        }
         filling.jobs.extend(queue.drain(..free));
         let mut room = true;
         while left > 0 && look > 0 {
@@ -158,8 +163,7 @@ impl State {
         let batch_ops_max = bounds.batch_ops_max;
         self.next_batch += 1;
         let mut shares: Vec<(Rc<Space>, usize)> = Vec::new();
-        let jobs = Vec::with_capacity(self.queued.min(batch_ops_max));
-        let mut filling = Filling { id: self.next_batch, jobs, args: 0 };
+        let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0 };
         let mut acknowledge = Acknowledge::Memory;
         // Whose turn it was, but that the batch is answered at another time or that enough of theirs is on its way: they go
         // first next time.
@@ -209,7 +213,7 @@ impl Batcher {
         Bounds {
             batch_ops_max: self.limits.batch_ops_max,
             batches_max: self.limits.batches_max,
-            space_ops_max: if (self.crowded)() { CROWDED_OPS_MAX } else { usize::MAX },
+            crowded: (self.crowded)(),
         }
     }
 

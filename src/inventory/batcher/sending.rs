@@ -25,6 +25,8 @@ pub(super) const OPS_MEMORY: Duration = Duration::from_secs(60 * 60);
 const REFUSED_MAX: u32 = 4;
 /// The first pause after such a refusal; it doubles.
 const REFUSED_PAUSE: Duration = Duration::from_millis(25);
+/// Room for a call of usual size: what stands ahead of its operations is some 600 bytes.
+const USUAL_CALL_BYTES: usize = 1000;
 
 /// Names a batch and counts its sendings, for the script to tell one that was overtaken (lua/lib/run.lua).
 struct Sending {
@@ -60,7 +62,7 @@ impl Batcher {
             request.arg(key.as_bytes());
         }
         request.number(call.space.settings.remember_ms).number(OPS_MEMORY.as_millis() as u64).number(head.settle_max);
-        request.arg(&head.batch).number(head.attempt).arg(&call.letters(jobs));
+        request.arg(&head.batch).number(head.attempt).arg(call.letters());
         call.write(jobs, request);
     }
 
@@ -68,7 +70,7 @@ impl Batcher {
         let head = Head { settle_max: SETTLE_MAX, batch: sending.batch, attempt: sending.attempt };
         let mut out = BytesMut::new();
         for call in calls {
-            let mut evalsha = RequestWriter::default();
+            let mut evalsha = RequestWriter::with_capacity(USUAL_CALL_BYTES);
             evalsha.arg(b"EVALSHA").arg(sha.as_bytes());
             self.write_call(&mut evalsha, call, jobs, &head);
             evalsha.finish(&mut out);
@@ -184,10 +186,10 @@ struct Unclaimed {
 }
 
 /// Makes sure that each namespace has the cells that its operations were sorted into.
-async fn claim_namespaces(connection: &mut PoolConnection, calls: &[Call], jobs: &[Job]) -> Result<(), Unclaimed> {
+async fn claim_namespaces(connection: &mut PoolConnection, calls: &[Call]) -> Result<(), Unclaimed> {
     for call in calls {
         let space = &call.space;
-        let done = if call.may_begin_namespace(jobs) {
+        let done = if call.may_begin_namespace() {
             connection.claim_cells(&space.claim).await
         } else if space.checked.get() {
             continue;
@@ -218,7 +220,7 @@ async fn attempt(
     let gives: Vec<u64> = calls.iter().map(|call| call.space.sold_out.gives(call.cell)).collect();
     // Half of the deadline: a connection that is half open must leave time for another.
     let patience = earliest.min(Instant::now() + batcher.limits.deadline / 2);
-    match timeout_at(patience, claim_namespaces(connection, &calls, &jobs)).await {
+    match timeout_at(patience, claim_namespaces(connection, &calls)).await {
         Ok(Ok(())) => {}
         Ok(Err(Unclaimed { space, error })) if error.kind == Kind::Unfit => {
             for job in jobs.iter_mut().filter(|job| Rc::ptr_eq(&job.space, &space)) {
@@ -363,7 +365,7 @@ fn answer_call(batcher: &Batcher, call: &Call, jobs: &mut [Job], value: &Value, 
             continue;
         };
         if asked.assured
-            && let Some(members) = call.done(index, result)
+            && let Some(members) = call.done(index, jobs, result)
         {
             members.for_each(|member| batcher.done_among(&mut jobs[member], &mut replies));
             continue;

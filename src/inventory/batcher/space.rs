@@ -68,6 +68,8 @@ pub struct SpaceBounds {
     pub queue_ops_max: usize,
     /// Before an operation of it is answered.
     pub acknowledge: Acknowledge,
+    /// Operations of it that are on their way at most while other tenants ask for something: what is before theirs at the upstream.
+    pub window: usize,
 }
 
 /// What all workers of a sidecar know of each namespace.
