@@ -304,7 +304,7 @@ impl PoolConnection {
 }
 
 /// What HGET says of a namespace's cells.
-fn check(claim: &Claim, known: &Value) -> Result<(), UpstreamError> {
+pub(super) fn check(claim: &Claim, known: &Value) -> Result<(), UpstreamError> {
     let Value::BulkString(known) = known else { return Ok(()) };
     let (known, ours) = (String::from_utf8_lossy(known).into_owned(), claim.cells.to_string());
     if known == ours {

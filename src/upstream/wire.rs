@@ -47,7 +47,12 @@ impl Wire {
             _ => error,
         })?;
         if target.db != 0 {
-            wire.ask(&[b"SELECT", target.db.to_string().as_bytes()]).await?;
+            wire.ask(&[b"SELECT", target.db.to_string().as_bytes()]).await.map_err(|error| match error.kind {
+                Kind::Reply => {
+                    UpstreamError::new(Kind::Unfit, format!("it refuses database {} ({})", target.db, error.detail))
+                }
+                _ => error,
+            })?;
         }
         Ok(wire)
     }
