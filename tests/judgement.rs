@@ -152,6 +152,8 @@ fn each_request_becomes_what_it_should() {
             ("GEORADIUS k 1 1 1 m COUNT STORE ASC", "-ERR value is not an integer or out of range"),
             ("GEORADIUSBYMEMBER k STORE 1 m WITHDIST", "GEORADIUSBYMEMBER acme:k STORE 1 m WITHDIST"),
             ("GEORADIUS_RO k 1 1 1 m STORE d", "GEORADIUS_RO acme:k 1 1 1 m STORE d"),
+            ("LOLWUT", "LOLWUT"),
+            ("LOLWUT VERSION 5 66 8 12", "LOLWUT VERSION 5 66 8 12"),
             ("COPY a b REPLACE", "COPY acme:a acme:b REPLACE"),
             ("MSETEX 2 a 1 b 2 EX 5", "MSETEX 2 acme:a 1 acme:b 2 EX 5"),
             ("MSETEX 3 a 1 b 2", syntax),
@@ -331,6 +333,16 @@ fn a_namespace_that_means_something_else_upstream_cannot_be_isolated() {
             let refused = matches!(tenant.judge(&words(request)), Verdict::Refused(_));
             assert_eq!(refused, reserved, "{namespace}: {request}");
         }
+    }
+}
+
+#[test]
+fn what_would_be_drawn_for_long_is_refused() {
+    for request in
+        ["LOLWUT 100", "LOLWUT 40 1000", "lolwut version 6 1000 1000", "LOLWUT VERSION 5 66 8 100", "LOLWUT VERSIO 5"]
+    {
+        let said = show(&Tenant::new().judge(&words(request)));
+        assert!(said.starts_with("-NOPERM") && said.contains("picture"), "{request}: {said}");
     }
 }
 

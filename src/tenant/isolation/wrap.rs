@@ -13,7 +13,7 @@ const SOURCE: &str = include_str!("../../../lua/tenant/inside.lua");
 const KEEPING: &str = include_str!("../../../lua/tenant/kept.lua");
 
 /// Of the commands whose keys a parser finds, those that scripts can call and the tenant's user may.
-const PARSED: [(&str, &str); 28] = [
+const PARSED: [(&str, &str); 29] = [
     ("BLMPOP", "#2,1,p"),
     ("BLPOP", "1,-2,1,p"),
     ("BRPOP", "1,-2,1,p"),
@@ -23,6 +23,7 @@ const PARSED: [(&str, &str); 28] = [
     ("COPY", "1,2,1"),
     ("HSCAN", "1,1,1"),
     ("LMPOP", "#1,1,p"),
+    ("LOLWUT", NONE),
     ("MSETEX", "#1,2"),
     ("PUBLISH", "1,1,1"),
     ("SINTERCARD", "#1,1"),
