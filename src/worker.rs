@@ -258,7 +258,7 @@ fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBat
     let (target, own) = (Rc::clone(target), Arc::clone(&parts.knowledge));
     let (fitting, limits, metrics) = (parts.fitting.clone(), parts.batcher.clone(), parts.metrics.clone());
     let (pool_size, deadline) = (parts.pool_size, parts.batcher.deadline);
-    Box::new(move |user| {
+    Box::new(move |user, turns| {
         let (of, knowledge, fits, first) = match user {
             None => (Target::clone(&target), Arc::clone(&own), fitting.clone(), Some(pool.clone())),
             Some((name, password)) => {
@@ -275,7 +275,7 @@ fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBat
                 Manager::new(&of, fits.clone(), &known, &of_pool).into_pool(pool_size, deadline, idle_max)
             }
         });
-        let target = Rc::clone(&target);
+        let (target, turns) = (Rc::clone(&target), Rc::clone(turns));
         Batcher::start(BatcherParts {
             make_pool,
             knowledge,
@@ -284,6 +284,7 @@ fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBat
             metrics: metrics.clone(),
             tenants: Arc::clone(&target.tenants),
             pause: Box::new(move |attempt| target.pause(attempt)),
+            crowded: Box::new(move || turns.are_several()),
         })
     })
 }

@@ -47,6 +47,8 @@ pub const SETTLE_MAX: u64 = 1000;
 /// Arguments of a batch's operations: one of a thousand SKUs takes the upstream some milliseconds, and one call must not
 /// take it many of them.
 const BATCH_ARGS_MAX: usize = 2048;
+/// Operations of one namespace on their way at most, while other tenants ask for something: what is before theirs at the upstream.
+const CROWDED_OPS_MAX: usize = 64;
 /// Operations looked at for one batch, as a multiple of what it may hold: those of clients that must wait are stepped over.
 const LOOK_AHEAD: usize = 4;
 
@@ -89,6 +91,7 @@ pub struct Batcher {
     reachable: Cell<bool>,
     pause: Pause,
     tenants: Arc<TenantUsers>,
+    crowded: Crowded,
 }
 
 /// What a batcher is made of.
@@ -107,6 +110,8 @@ pub struct BatcherParts {
     pub pause: Pause,
     /// Whether its clients are tenants'.
     pub tenants: Arc<TenantUsers>,
+    /// Whether others ask for something.
+    pub crowded: Crowded,
 }
 
 /// See [`BatcherParts`].
@@ -114,6 +119,9 @@ pub type MakePool = Box<dyn Fn(Acknowledge) -> Pool>;
 
 /// The pause before the n-th attempt (from 0) to connect again, with jitter.
 pub type Pause = Box<dyn Fn(u32) -> Duration>;
+
+/// Whether more than one tenant asks the upstream for something now.
+pub type Crowded = Box<dyn Fn() -> bool>;
 
 impl Batcher {
     /// Makes the batcher and its task, which ends when nobody else has it and nothing of it waits or is in flight.
@@ -137,6 +145,7 @@ impl Batcher {
             reachable: Cell::new(false),
             pause: parts.pause,
             tenants: parts.tenants,
+            crowded: parts.crowded,
         });
         tokio::task::spawn_local(dispatch(Rc::downgrade(&batcher), Rc::clone(&batcher.changed)));
         batcher
@@ -306,9 +315,9 @@ async fn dispatch(batcher: Weak<Batcher>, changed: Rc<Notify>) {
         batcher.submitted.set(None);
         batcher.told.set(false);
         batcher.gather().await;
-        while let Some((batch, acknowledge)) = batcher.take_batch() {
-            batcher.metrics.batch_operations.record(batch.len() as f64);
-            tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch, acknowledge));
+        while let Some(batch) = batcher.take_batch() {
+            batcher.metrics.batch_operations.record(batch.jobs.len() as f64);
+            tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch));
         }
         let next = batcher.expire_queue();
         batcher.show_queue();

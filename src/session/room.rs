@@ -21,8 +21,8 @@ const LANES: u8 = 64;
 /// Of one tenant's clients that leave at once so many are taken leave of in one round of a worker's tasks.
 const ENDS_A_TURN: usize = 8;
 
-/// Makes the batcher of an upstream user.
-pub type MakeBatcher = Box<dyn Fn(Option<&UpstreamUser>) -> Rc<Batcher>>;
+/// Makes the batcher of an upstream user, which looks at the turns whether it is crowded.
+pub type MakeBatcher = Box<dyn Fn(Option<&UpstreamUser>, &Rc<Turns>) -> Rc<Batcher>>;
 
 /// One tenant in one worker.
 pub struct Room {
@@ -108,7 +108,8 @@ impl Rooms {
         make: MakeBatcher,
         metrics: &Metrics,
     ) -> Self {
-        let batcher = make(None);
+        let turns = Turns::start();
+        let batcher = make(None, &turns);
         let tenant = Arc::new(Tenant::nobody());
         let inventory = batcher.inventory(settings(&tenant, queue_ops_max), &namespaces);
         let nobody = Room::new(&tenant, inventory, None, Own::new(metrics, &tenant));
@@ -124,7 +125,7 @@ impl Rooms {
             nobody,
             metrics: metrics.clone(),
             lanes: Cell::new(0),
-            turns: Turns::start(),
+            turns,
         }
     }
 
@@ -231,7 +232,7 @@ impl Rooms {
         if let Some((_, batcher)) = batchers.iter().find(|(known, _)| known.as_ref() == user) {
             return Rc::clone(batcher);
         }
-        let batcher = (self.make)(user);
+        let batcher = (self.make)(user, &self.turns);
         batchers.push((user.cloned(), Rc::clone(&batcher)));
         batcher
     }

@@ -104,7 +104,8 @@ impl Turns {
     }
 
     /// More than one tenant asks for something.
-    fn are_several(&self) -> bool {
+    #[must_use]
+    pub fn are_several(&self) -> bool {
         let Some(changed) = self.changed.get() else { return false };
         let are_several = changed.elapsed() < QUIET_AFTER;
         if !are_several {

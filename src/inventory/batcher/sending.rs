@@ -1,6 +1,7 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
 use super::call::{Answer, Call};
+use super::queue::Batch;
 use super::space::{is_met, write_wait};
 use super::{Batcher, Job, Replies, SETTLE_MAX, Space};
 use crate::config::Acknowledge;
@@ -77,8 +78,9 @@ impl Batcher {
 }
 
 /// Sends the batch until each of its operations is answered.
-pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>, acknowledge: Acknowledge) {
-    let _place = InFlight(Rc::clone(&batcher), acknowledge);
+pub(super) async fn run_batch(batcher: Rc<Batcher>, batch: Batch) {
+    let Batch { mut jobs, acknowledge, shares } = batch;
+    let _place = InFlight { batcher: Rc::clone(&batcher), acknowledge, shares };
     let pool = batcher.pool(acknowledge);
     let mut sending = Sending { batch: token(), attempt: 0, refused: 0, unconnected: 0, lost: 0 };
     while !jobs.is_empty() {
@@ -101,12 +103,17 @@ pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>, acknowle
 }
 
 /// A batch's place among those in flight; given back also where the batch's task ends by a panic.
-struct InFlight(Rc<Batcher>, Acknowledge);
+struct InFlight {
+    batcher: Rc<Batcher>,
+    acknowledge: Acknowledge,
+    shares: Vec<(Rc<Space>, usize)>,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.state.borrow_mut().ended(self.1);
-        self.0.changed.notify_one();
+        self.shares.iter().for_each(|(space, count)| space.under_way.set(space.under_way.get() - count));
+        self.batcher.state.borrow_mut().ended(self.acknowledge);
+        self.batcher.changed.notify_one();
     }
 }
 
