@@ -11,7 +11,7 @@
 
 pub mod inline;
 pub mod limits;
-mod number;
+pub(crate) mod number;
 pub mod queue;
 pub mod reply;
 pub mod request;

@@ -2,7 +2,7 @@
 
 /// What stands at the front of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Number {
+pub(crate) enum Number {
     /// A number and its CRLF: `len` bytes together.
     Whole { value: i64, len: usize },
     /// A number so far; more bytes are needed. Never said of more than 21 bytes.
@@ -15,7 +15,7 @@ pub(super) enum Number {
 /// no `-0`, nothing past 64 bits. Stricter than Redis in one thing: the byte after CR must be LF. Looks at no more than
 /// 22 bytes, so calling it again on a line that trickles in is cheap.
 #[inline]
-pub(super) fn line(buf: &[u8]) -> Number {
+pub(crate) fn line(buf: &[u8]) -> Number {
     // Lengths and counts are mostly short.
     match buf {
         [a @ b'0'..=b'9', b'\r', b'\n', ..] => return Number::Whole { value: i64::from(a - b'0'), len: 3 },

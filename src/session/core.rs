@@ -12,7 +12,7 @@ use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::tenant::Admitted;
-use crate::tenant::isolation::Back;
+use crate::tenant::isolation::{Back, Pieces};
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::link::{Scratch, refusal};
 use crate::upstream::links::pins::{PinnedLink, ProvingLink};
@@ -129,8 +129,8 @@ pub(super) enum Step {
 pub(super) enum Stage {
     /// As whole frames.
     Frames,
-    /// The rest of a large frame goes to the pinned connection.
-    Forward,
+    /// The rest of a large frame goes to the pinned connection, of an isolated tenant's client with these changes.
+    Forward(Option<Box<Pieces>>),
     /// The rest of a large frame is dropped; then this is the reply.
     Drop(&'static [u8]),
     /// A large frame broke off in the middle: when the replies before it are here, this is the last one.
@@ -215,6 +215,8 @@ pub(super) struct Core {
     pub is_gated: bool,
     /// The request that is looked at now has passed the limit of requests.
     pub is_counted: bool,
+    /// Keys that it asked to be watched since it was known that none are: before the request that is looked at now, and with it.
+    pub watched: (usize, usize),
     /// Wrong passwords so far.
     pub failures: u32,
     /// What is to be made of the reply to the request that is looked at now.
@@ -249,6 +251,8 @@ pub(super) struct Core {
     pub now: Option<Instant>,
     /// Reservations that were refused without the upstream and are not counted yet.
     pub refused: u64,
+    /// The request that is looked at now lies whole in what was read, as it came.
+    pub is_at_hand: bool,
     /// The request that is looked at now is followed by one that says the same.
     pub comes_again: bool,
     pub again: Again,
@@ -275,6 +279,7 @@ impl Core {
             is_evicted: false,
             is_gated: true,
             is_counted: false,
+            watched: (0, 0),
             failures: 0,
             back: None,
             redirect: None,
@@ -297,6 +302,7 @@ impl Core {
             bytes_out: 0,
             now: None,
             refused: 0,
+            is_at_hand: false,
             comes_again: false,
             again: Again::Nothing,
             context,
