@@ -92,7 +92,8 @@ server:
 	@command -v valkey-server >/dev/null || command -v redis-server >/dev/null || { \
 	  echo "Neither valkey-server nor redis-server is on PATH; installing redis-server with apt-get"; \
 	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \
-	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y redis-server; }
+	  $$sudo apt-get update && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y redis-server; } \
+	  || { echo "That failed. Install redis-server or valkey-server so that it is on PATH, and run make again"; exit 1; }
 	@command -v valkey-cli >/dev/null || command -v redis-cli >/dev/null || { \
 	  echo "Neither valkey-cli nor redis-cli is on PATH; installing redis-tools with apt-get"; \
 	  if [ "$$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi; \

@@ -22,6 +22,7 @@ use crate::upstream::check;
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::managed::Managed;
 use crate::upstream::target::Target;
+use crate::upstream::users::TenantUsers;
 use crate::worker::{self, StopBy, WorkerParts};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -52,6 +53,8 @@ pub struct Running {
     stop: watch::Sender<Option<StopBy>>,
     tenants: watch::Sender<Arc<Tenants>>,
     knowledge: Arc<Knowledge>,
+    /// What the upstream's side knows of them.
+    users: Arc<TenantUsers>,
     /// What `/config` tells, where it does.
     shown: Option<Arc<ArcSwap<ShownConfig>>>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
@@ -85,6 +88,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     let shown = ShownConfig::of(config).for_others();
     let shown = config.admin.show_config.then(|| Arc::new(ArcSwap::from_pointee(shown)));
     keep_figures(&metrics, &tenants);
+    name_users(&target.tenants, &tenants);
     let (tenants, changed) = watch::channel(Arc::new(tenants));
     if config.tenants.is_empty() {
         // Its figures are there from the start, so that a rate over one is never absent.
@@ -138,6 +142,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         stop,
         tenants,
         knowledge: Arc::clone(&parts.knowledge),
+        users: Arc::clone(&target.tenants),
         workers,
         tasks: tasks(
             config,
@@ -186,6 +191,7 @@ impl Running {
             self.knowledge.doubt_commands();
         }
         keep_figures(&self.metrics, &tenants);
+        name_users(&self.users, &tenants);
         self.tenants.send_replace(Arc::new(tenants));
         if let Some(shown) = &self.shown {
             shown.store(Arc::new(ShownConfig::of(config).for_others()));
@@ -223,6 +229,12 @@ impl Running {
         }
         tracing::info!("stopped");
     }
+}
+
+/// The upstream's side is to know whose users it meets there.
+fn name_users(known: &TenantUsers, tenants: &Tenants) {
+    let users = tenants.all().filter_map(|tenant| Some((tenant.upstream.as_ref()?.0.as_str(), &*tenant.name)));
+    known.become_these(tenants.are_told_apart(), users);
 }
 
 /// Of tenants and namespaces that are gone none are kept.

@@ -76,7 +76,8 @@ Examples:
 const DEMO_EXAMPLES: &str = "\
 Runs a Redis (or Valkey) of its own in a temporary directory, the sidecar before it on a free port,
 and a sale through ordinary Redis connections. At the end it reads the account from Redis: units
-before = sold + left + open, to the unit; it exits with 1 if that does not add up.
+before = sold + left + open, to the unit; it exits with 1 if that does not add up, with 130 if it
+was interrupted before.
 
 Examples:
   inventory-sentinel demo --buyers 20000 --units 500

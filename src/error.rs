@@ -2,6 +2,7 @@
 //!
 //! Refusals that are answers (out of stock, not found) are values of the inventory, not errors.
 
+use memchr::memmem;
 use std::fmt;
 
 /// The kind of an upstream error; its [`label`](Kind::label) is a metric's label.
@@ -102,6 +103,32 @@ impl fmt::Display for UpstreamError {
 }
 
 impl std::error::Error for UpstreamError {}
+
+/// `User NAME has no permissions …` becomes `this user has …`, as 6.2 said it: which of its users the sidecar is upstream is not
+/// the tenant's to know.
+#[must_use]
+pub fn without_user(text: &[u8]) -> Vec<u8> {
+    const BEFORE: &[u8] = b"User ";
+    const BEHIND: &[u8] = b" has no permissions";
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memmem::find(rest, BEFORE) {
+        let (before, user) = rest.split_at(at);
+        out.extend_from_slice(before);
+        // A name has no blank.
+        let name = &user[BEFORE.len()..];
+        let len = name.iter().position(|byte| *byte == b' ').unwrap_or(name.len());
+        if name[len..].starts_with(BEHIND) {
+            out.extend_from_slice(b"this user");
+            rest = &name[len..];
+        } else {
+            out.extend_from_slice(BEFORE);
+            rest = name;
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
 
 #[cfg(test)]
 mod tests {

@@ -211,10 +211,12 @@ fn bind_tcp(address: &str) -> io::Result<TcpListener> {
 
 /// A socket file that nobody listens on any more is removed; any other file is left alone.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if std::fs::symlink_metadata(path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()))
-        && std::os::unix::net::UnixStream::connect(path).is_err()
-    {
-        std::fs::remove_file(path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there already"));
+        }
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_err() => std::fs::remove_file(path)?,
+        _ => {}
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;

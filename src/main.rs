@@ -1,4 +1,4 @@
-//! The command line's thin end: reads it, calls the library, prints, exits with 0 or 1.
+//! The command line's thin end: reads it, calls the library, prints, exits with 0 or 1 (a sale that was interrupted: 130).
 //!
 //! Owns standard output and the exit status. Never decides anything else.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that talks to a person")]
@@ -10,23 +10,31 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use inventory_sentinel::cli::{self, AclArgs, CheckArgs, Cli, Command, ConfigArgs, DemoOptions, HealthArgs};
 use inventory_sentinel::config::{self, Config, ShownConfig};
+use inventory_sentinel::demo::{self, Unfinished};
 use inventory_sentinel::tenant::{self, Tenants};
 use inventory_sentinel::upstream::check;
 use inventory_sentinel::{app, logging, tls};
+
+/// What shells report of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::Check(args) => check(&args),
-        Command::Demo(options) => demo(&options),
+        Command::Demo(options) => return demo(&options),
         Command::Health(args) => health(&args),
         Command::Acl(args) => acl(&args),
     };
+    ended(done, ExitCode::FAILURE)
+}
+
+fn ended(done: Result<(), impl Display>, otherwise: ExitCode) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(faults) => {
             eprintln!("{faults}");
-            ExitCode::FAILURE
+            otherwise
         }
     }
 }
@@ -38,8 +46,10 @@ fn run(args: &ConfigArgs) -> Result<(), String> {
     app::run(&config, file, Box::new(move || again.load(env)))
 }
 
-fn demo(options: &DemoOptions) -> Result<(), String> {
-    inventory_sentinel::demo::run(options)
+fn demo(options: &DemoOptions) -> ExitCode {
+    let done = demo::run(options);
+    let otherwise = if done == Err(Unfinished::Interrupted) { ExitCode::from(INTERRUPTED) } else { ExitCode::FAILURE };
+    ended(done, otherwise)
 }
 
 fn check(args: &CheckArgs) -> Result<(), String> {
@@ -71,7 +81,7 @@ fn connect(config: &Config) -> Result<check::CheckReport, String> {
 
 fn acl(args: &AclArgs) -> Result<(), String> {
     let config = load(&args.config)?;
-    if let Some(note) = cli::acl_note(&config, &args.tenant) {
+    if let Some(note) = cli::acl_note(&config, &args.tenant)? {
         eprintln!("{note}");
     }
     let version = match args.version()? {

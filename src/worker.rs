@@ -192,7 +192,7 @@ async fn work(
 }
 
 /// None: it takes too long.
-async fn look(parts: &WorkerParts) -> Option<Result<PoolConnection, UpstreamError>> {
+async fn look(parts: &WorkerParts) -> Option<Result<Box<PoolConnection>, UpstreamError>> {
     let manager = Manager::new(&parts.target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
     timeout(FIRST_LOOK, manager.connect()).await.ok()
 }
@@ -217,7 +217,7 @@ async fn quiet(context: &SessionContext, sessions: &Sessions) {
 ///
 /// # Errors
 /// Where the target cannot be expressed.
-pub fn session_context(parts: WorkerParts, first: Option<PoolConnection>) -> io::Result<SessionContext> {
+pub fn session_context(parts: WorkerParts, first: Option<Box<PoolConnection>>) -> io::Result<SessionContext> {
     let scratch = new_scratch();
     let target = Rc::new(parts.target.clone());
     let manager = Manager::new(&target, parts.fitting.clone(), &parts.knowledge, &parts.metrics);
@@ -258,7 +258,7 @@ fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBat
     let (target, own) = (Rc::clone(target), Arc::clone(&parts.knowledge));
     let (fitting, limits, metrics) = (parts.fitting.clone(), parts.batcher.clone(), parts.metrics.clone());
     let (pool_size, deadline) = (parts.pool_size, parts.batcher.deadline);
-    Box::new(move |user| {
+    Box::new(move |user, turns| {
         let (of, knowledge, fits, first) = match user {
             None => (Target::clone(&target), Arc::clone(&own), fitting.clone(), Some(pool.clone())),
             Some((name, password)) => {
@@ -275,14 +275,16 @@ fn make_batcher(target: &Rc<Target>, parts: &WorkerParts, pool: Pool) -> MakeBat
                 Manager::new(&of, fits.clone(), &known, &of_pool).into_pool(pool_size, deadline, idle_max)
             }
         });
-        let target = Rc::clone(&target);
+        let (target, turns) = (Rc::clone(&target), Rc::clone(turns));
         Batcher::start(BatcherParts {
             make_pool,
             knowledge,
             fitting: fitting.clone(),
             limits: limits.clone(),
             metrics: metrics.clone(),
+            tenants: Arc::clone(&target.tenants),
             pause: Box::new(move |attempt| target.pause(attempt)),
+            crowded: Box::new(move || turns.are_several()),
         })
     })
 }

@@ -324,3 +324,32 @@ fn what_the_disk_must_have_is_acknowledged_where_the_upstream_can_wait_for_it() 
     let mut acme = tenants.acme();
     assert_eq!(word(&mut acme, &["INV.SETSTOCK", "tee", "5"]), if knows { "+OK" } else { "-UNCERTAIN" });
 }
+
+#[test]
+fn a_password_that_cannot_be_looked_at_is_not_called_wrong() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let redis = Redis::start();
+    let config = of_every_kind(&hash("right", 64, 1));
+    let tenants = Tenanted::start_with(&redis, &config, &[], |dir| {
+        std::fs::write(dir.join("secret"), "of a file").expect("a file");
+    });
+    let pid = Pid::from_raw(tenants.sidecar.pid() as i32);
+    let may_take = |bytes| {
+        let Rlimit { maximum, .. } = getrlimit(Resource::As);
+        prlimit(pid, Resource::As, Rlimit { current: bytes, maximum }).expect("a limit");
+    };
+    let mut conn = tenants.sidecar.conn();
+    assert_eq!(text(&mut conn, &["AUTH", "file", "of a file"]), "+OK\r\n");
+    // There is no room for the stack of another thread.
+    may_take(Some((tenants.sidecar.virtual_kib() + 512) * 1024));
+    for password in ["right", "wrong"].repeat(20) {
+        assert_eq!(word(&mut conn, &["AUTH", "hash", password]), "-OVERLOADED");
+    }
+    // One that needs no thread is judged.
+    assert_eq!(text(&mut conn, &["AUTH", "file", "wrong"]), WRONG);
+    assert_eq!(figure(&tenants.sidecar, "inventory_sentinel_auth_failures_total"), 1.0);
+    assert!((1..40).contains(&tenants.logged("no thread to look at a password on").len()));
+    may_take(None);
+    assert_eq!(text(&mut conn, &["AUTH", "hash", "wrong"]), WRONG);
+    assert_eq!(text(&mut conn, &["AUTH", "hash", "right"]), "+OK\r\n");
+}

@@ -85,6 +85,25 @@ fn check_connects_and_tells_the_engine_and_warns_of_eviction() {
 }
 
 #[test]
+fn check_connects_and_tells_of_a_namespace_that_was_begun_with_other_cells() {
+    let redis = Redis::start();
+    Sidecar::start(&redis.url(), &["inventory.namespace=acme"]).conn().call("INV.SETSTOCK tee 1").expect_ok();
+    let upstream = redis.url();
+    let asked = ["check", "--connect", "--upstream", &upstream, "--set", "inventory.cells=4"];
+    let said = one_line_and_exit_1(&[&asked[..], &["--namespace", "acme"]].concat());
+    assert!(said.contains("inventory.cells is 4, but this namespace was begun with inventory.cells = 1"), "{said}");
+    assert_eq!(run_to_end(&asked).0, Some(0), "another namespace");
+
+    // Of several tenants it keeps only those from their inventory whose namespace it is.
+    let tenants = "[[tenants]]\nname = \"acme\"\npassword = \"x\"\n[[tenants]]\nname = \"other\"\npassword = \"x\"\n";
+    let file = config(tenants);
+    let (code, stdout, stderr) =
+        run_to_end(&[&asked[..], &["--config", file.path().to_str().expect("a path")]].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("warning: inventory.cells is 4") && stdout.matches("warning").count() == 1, "{stdout}");
+}
+
+#[test]
 fn a_taken_port_is_one_line_and_exit_1() {
     let redis = Redis::start();
     let said =
@@ -93,6 +112,54 @@ fn a_taken_port_is_one_line_and_exit_1() {
     let said =
         one_line_and_exit_1(&["run", "--listen", "127.0.0.1:0", "--admin", &redis.addr(), "--upstream", &redis.url()]);
     assert!(said.contains(&redis.addr()), "{said}");
+}
+
+#[test]
+fn a_database_that_the_upstream_does_not_have_is_one_line_and_exit_1() {
+    let redis = Redis::start();
+    let url = format!("{}/99", redis.url());
+    for command in [&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"][..], &["check", "--connect"]] {
+        let said = one_line_and_exit_1(&[command, &["--upstream", &url]].concat());
+        assert!(said.contains("it refuses database 99"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_where_the_socket_is_to_be_is_left_alone_and_named() {
+    let file = config("somebody's");
+    let path = file.path().to_str().expect("a path");
+    let said = one_line_and_exit_1(&["run", "--listen", "", "--listen-unix", path, "--admin", "127.0.0.1:0"]);
+    assert!(said.contains(path) && said.contains("no socket"), "{said}");
+    assert_eq!(std::fs::read_to_string(path).expect("it is there"), "somebody's");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_is_named_with_its_key() {
+    let file = config("");
+    let dir = file.path().join("data");
+    let dir = dir.to_str().expect("a path");
+    let listen = ["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let said = one_line_and_exit_1(&[&listen[..], &["--upstream", "managed", "--data-dir", dir]].concat());
+    assert!(said.contains("sidecar.data_dir: ") && said.contains(dir), "{said}");
+}
+
+#[test]
+fn acl_of_a_tenant_that_there_is_not_says_so_whether_the_upstream_is_there_or_not() {
+    let file = config("[[tenants]]\nname = \"acme\"\npassword = \"x\"\n");
+    let path = file.path().to_str().expect("a path");
+    let upstream = "redis://127.0.0.1:1";
+    let said = one_line_and_exit_1(&["acl", "--config", path, "--tenant", "acne", "--upstream", upstream]);
+    assert!(said.contains("\"acne\"") && said.contains("there are acme"), "{said}");
+    let said = one_line_and_exit_1(&["acl", "--tenant", "acme", "--upstream", upstream]);
+    assert!(said.contains("there are none"), "{said}");
+}
+
+#[test]
+fn health_of_what_is_no_address_says_what_one_is() {
+    for address in ["localhost", "127.0.0.1:port", ""] {
+        let said = one_line_and_exit_1(&["health", "--admin", address]);
+        assert!(said.contains("host:port"), "{address}: {said}");
+    }
 }
 
 #[test]

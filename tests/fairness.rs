@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::tenants::{TWO, Tenanted};
+use common::tenants::{TWO, Tenanted, two};
 use common::{Conn, Redis, SOON, Sidecar, figure, resp, until, words};
 
 const OTHERS: usize = 199;
@@ -102,6 +102,66 @@ fn of_a_tenants_flood_a_window_is_under_way_while_others_ask_too() {
         }
         assert_eq!(now(), 20 * 200);
     }
+}
+
+#[test]
+fn of_a_tenants_inventory_too_a_window_is_under_way_while_others_ask() {
+    for several in [true, false] {
+        let redis = Redis::start();
+        let tenants = Tenanted::start(&redis, TWO);
+        let mut flood: Vec<Conn> = (0..20).map(|_| tenants.acme()).collect();
+        flood[0].call("INV.SETSTOCK sku 0").expect_ok();
+        let (mut rival, mut other) = (tenants.rival(), tenants.rival());
+        if several {
+            rival.call("INV.SETSTOCK sku 100").expect_ok();
+            drop(flood[0].call("PING"));
+        }
+        let before = taken(&tenants.sidecar);
+        redis.stop();
+        flood.iter_mut().for_each(|conn| conn.send(&resp::encode(&words("INV.ADDSTOCK sku 1")).repeat(WINDOW)));
+        until("all are taken", SOON, || (taken(&tenants.sidecar) == before + 20 * WINDOW).then_some(()));
+        let waiting = || figure(&tenants.sidecar, "inventory_sentinel_queue_operations ") as usize;
+        if several {
+            until("a window is under way", SOON, || (waiting() <= 19 * WINDOW).then_some(()));
+            // It goes past those of the flood, with a batch of its own.
+            rival.send_args(&words("INV.RESERVE sku 1 ID order"));
+            until("the rival's is taken", SOON, || (taken(&tenants.sidecar) == before + 20 * WINDOW + 1).then_some(()));
+            (0..100).for_each(|_| drop(other.call("INV.HELP")));
+            until("it is on its way, and no more of the flood's", SOON, || (waiting() == 19 * WINDOW).then_some(()));
+        } else {
+            until("more than a window is under way", SOON, || (waiting() < 19 * WINDOW).then_some(()));
+        }
+        redis.cont();
+        let mut counts: Vec<i64> =
+            flood.iter_mut().flat_map(|conn| (0..WINDOW).map(|_| conn.reply().int()).collect::<Vec<_>>()).collect();
+        counts.sort_unstable();
+        assert!(counts.into_iter().eq(1..=20 * WINDOW as i64));
+        if several {
+            assert_eq!(rival.reply().text(), "0-order");
+        }
+    }
+}
+
+#[test]
+fn a_tenants_window_is_the_configured_one() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, &two("window = 20"));
+    let (mut flood, mut other) = (tenants.acme(), tenants.rival());
+    flood.call("INV.SETSTOCK sku 0").expect_ok();
+    other.call("SET k v").expect_ok();
+    let already = handed_over(&tenants, "acme");
+    redis.stop();
+    let mut reserving = tenants.acme();
+    reserving.send(&resp::encode(&words("INV.ADDSTOCK sku 1")).repeat(100));
+    flood.send(&resp::encode(&words("INCR n")).repeat(100));
+    let now = || handed_over(&tenants, "acme") - already;
+    let waiting = || figure(&tenants.sidecar, "inventory_sentinel_queue_operations ") as usize;
+    until("as much is handed over as may be", SOON, || (now() >= 20 && waiting() >= 80).then_some(()));
+    (0..100).for_each(|_| drop(other.call("INV.HELP")));
+    assert_eq!((now(), waiting()), (20, 80));
+    redis.cont();
+    assert_eq!((0..100).map(|_| flood.reply().int()).last(), Some(100));
+    assert_eq!((0..100).map(|_| reserving.reply().int()).last(), Some(100));
 }
 
 #[test]

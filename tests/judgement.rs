@@ -1,75 +1,20 @@
 //! An isolated tenant's requests, judged: the table against four engines' own lists, and literal requests.
 
 mod common;
+mod judgement {
+    mod refusals;
+    mod table;
+}
 
-use common::judged::{ENGINES, Tenant, listed, row_of, show};
-use common::{Redis, Reply, words};
+use common::judged::{Tenant, show};
+use common::words;
 use inventory_sentinel::command::{Args, CommandFacts, CommandTable};
 use inventory_sentinel::resp::ArgRange;
-use inventory_sentinel::tenant::isolation::table::{ROWS, Treatment};
-use inventory_sentinel::tenant::isolation::{Isolation, KeySpace, Verdict, judge};
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use inventory_sentinel::tenant::isolation::{Isolation, judge};
 
 fn check(tenant: &Tenant, cases: &[(&str, &str)]) {
     for (request, expected) in cases {
         assert_eq!(show(&tenant.judge(&words(request))), *expected, "{request}");
-    }
-}
-
-#[test]
-fn every_command_of_four_engines_has_a_row() {
-    for (engine, list) in ENGINES {
-        for command in listed(list) {
-            assert!(
-                row_of(command.name).is_some(),
-                "{engine} has {}, and src/tenant/isolation/rows.rs has no row",
-                command.name
-            );
-        }
-    }
-    assert!(ROWS.is_sorted_by_key(|row| row.name), "rows.rs is in alphabetical order, and names nothing twice");
-}
-
-#[test]
-fn the_server_at_hand_has_no_command_without_a_row() {
-    let redis = Redis::start();
-    let Reply::Array(commands) = redis.conn().call("COMMAND") else { panic!("COMMAND is an array") };
-    let mut names = Vec::new();
-    collect_names(&commands, &mut names);
-    assert!(names.len() > 200);
-    for name in names {
-        assert!(row_of(&name).is_some(), "no row for {name}");
-    }
-}
-
-fn collect_names(commands: &[Reply], names: &mut Vec<String>) {
-    for command in commands {
-        let Reply::Array(fields) = command else { panic!("{command:?}") };
-        names.push(fields[0].text());
-        if let Some(Reply::Array(subcommands)) = fields.get(9) {
-            collect_names(subcommands, names);
-        }
-    }
-}
-
-#[test]
-fn the_positions_are_the_engines_own() {
-    for (engine, list) in ENGINES {
-        for command in listed(list) {
-            let Some((row, own)) = row_of(command.name) else { continue };
-            match row.treatment {
-                Treatment::Keys(first, last, step) if own => {
-                    let places = (first, last, i32::try_from(step).expect("a step"));
-                    assert_eq!((command.keys, command.movable), (places, false), "{engine}: {}", command.name);
-                }
-                // What has keys upstream is not passed as it came.
-                Treatment::Passed => {
-                    assert_eq!((command.keys, command.movable), ((0, 0, 0), false), "{}", command.name);
-                }
-                _ => {}
-            }
-        }
     }
 }
 
@@ -207,178 +152,6 @@ fn each_request_becomes_what_it_should() {
 }
 
 #[test]
-fn what_is_not_for_the_tenant_is_refused() {
-    let tenant = Tenant::new();
-    for request in [
-        "SORT k BY w_*",
-        "SORT k GET o_*",
-        "SORT_RO k BY *",
-        "SORT k GET nothing",
-        "COPY a b DB 0",
-        "COPY a b REPLACE DB 1",
-        "GEORADIUS k 1 1 1 m STORE a STOREDIST b",
-        "GEORADIUSBYMEMBER k m 1 m STORE a STORE b",
-        "MIGRATE h 1 k 0 1",
-        "EVAL x 0",
-        "EVALSHA x 0",
-        "FCALL f 0",
-        "SCRIPT LOAD x",
-        "SCRIPT FLUSH",
-        "SCRIPT KILL",
-        "SCRIPT SHOW x",
-        "FUNCTION LIST",
-        "DEBUG OBJECT k",
-        "CONFIG GET *",
-        "MODULE LIST",
-        "ACL LIST",
-        "ACL SETUSER x",
-        "SHUTDOWN",
-        "REPLICAOF NO ONE",
-        "FAILOVER",
-        "CLUSTER NODES",
-        "SWAPDB 0 1",
-        "MOVE k 1",
-        "FLUSHALL",
-        "FLUSHDB",
-        "MONITOR",
-        "SLOWLOG GET",
-        "LATENCY LATEST",
-        "MEMORY STATS",
-        "MEMORY DOCTOR",
-        "CLIENT PAUSE 1",
-        "CLIENT UNPAUSE",
-        "CLIENT NO-EVICT ON",
-        "CLIENT CAPA x",
-        "CLIENT NOSUCH",
-        "PUBSUB NUMPAT",
-        "SYNC",
-        "PSYNC ? -1",
-        "REPLCONF x",
-        "OBJECT NOSUCH k",
-        "VADD k",
-        "RESTORE k 0 x",
-        "ROLE",
-        "LASTSAVE",
-        "STRALGO LCS KEYS a b",
-        "PFDEBUG x k",
-    ] {
-        let said = show(&tenant.judge(&words(request)));
-        assert!(said.starts_with("-NOPERM '") && said.contains("is not for an isolated tenant"), "{request}: {said}");
-    }
-    check(
-        &tenant,
-        &[
-            ("NOSUCH a b", "-ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' "[..].trim_end()),
-            ("CONFIG SET x y", "-NOPERM 'config' is not for an isolated tenant: it concerns the whole server"),
-            (
-                "CLIENT PAUSE 1",
-                "-NOPERM 'client|pause' is not for an isolated tenant: it concerns all clients of the server",
-            ),
-        ],
-    );
-}
-
-#[test]
-fn what_the_upstream_knows_and_the_table_does_not_is_refused() {
-    let mut tenant = Tenant::new();
-    tenant.commands = CommandTable::from_flags(vec![("json.set".into(), vec![])]);
-    check(
-        &tenant,
-        &[("JSON.SET k $ 1", "-NOPERM 'json.set' is not for an isolated tenant: where its keys are is not known")],
-    );
-}
-
-#[test]
-fn an_error_is_one_bounded_line_whatever_is_quoted_in_it() {
-    let tenant = Tenant::new();
-    let nasty = b"x\r\n+OK\r\n\0\x1b[2J".to_vec();
-    let long = vec![b'y'; 100_000];
-    for request in [
-        vec![nasty.clone()],
-        vec![long.clone()],
-        vec![nasty.clone(), long.clone(), nasty.clone()],
-        vec![vec![0xFF; 70]],
-        vec![b"CLIENT".to_vec(), nasty.clone()],
-        vec![b"CLIENT".to_vec(), long.clone()],
-        vec![vec![]],
-        vec!["é\u{85}\u{2028}".into()],
-        vec![b"NOSUCH".to_vec(), nasty],
-        [vec![b"NOSUCH".to_vec()], vec![long; 100]].concat(),
-    ] {
-        let Verdict::Refused(line) = tenant.judge(&request) else { panic!("{request:?}") };
-        let inner = line.strip_prefix('-').and_then(|line| line.strip_suffix("\r\n")).expect("an error's line");
-        assert!(!inner.chars().any(char::is_control) && inner.len() < 600, "{line:?}");
-    }
-}
-
-#[test]
-fn a_namespace_that_means_something_else_upstream_cannot_be_isolated() {
-    for (namespace, reserved) in [
-        ("inv1", true),
-        ("inv2", true),
-        ("inv", true),
-        ("inv15", true),
-        ("__redis__", true),
-        ("inventory", false),
-        ("inv1a", false),
-        ("acme", false),
-        ("INV1", false),
-        ("_", false),
-    ] {
-        assert_eq!(KeySpace::is_reserved(namespace), reserved, "{namespace}");
-        let tenant = Tenant { space: KeySpace::new(namespace), ..Tenant::trusted() };
-        for request in ["GET {acme/0}:stock", "PUBLISH invalidate x", "TIME", "DBSIZE"] {
-            let refused = matches!(tenant.judge(&words(request)), Verdict::Refused(_));
-            assert_eq!(refused, reserved, "{namespace}: {request}");
-        }
-    }
-}
-
-#[test]
-fn what_would_be_compared_for_long_is_refused() {
-    let tenant = Tenant::new();
-    for pattern in ["a*".repeat(17), "a".repeat(1025)] {
-        for request in ["KEYS ?", "SCAN 0 MATCH ?", "PSUBSCRIBE x ?", "PUBSUB CHANNELS ?"] {
-            let said = show(&tenant.judge(&words(&request.replace('?', &pattern))));
-            assert!(said.contains("the pattern"), "{said}");
-        }
-    }
-    let most = "a*".repeat(16);
-    check(&tenant, &[(&format!("KEYS {most}"), &format!("KEYS acme:{most} / Keys"))]);
-}
-
-#[test]
-fn a_name_that_the_prefix_makes_too_long_is_refused() {
-    let tenant = Tenant::new();
-    let most = inventory_sentinel::resp::limits::BULK_BYTES_MAX;
-    let said = show(&tenant.judge(&[b"GET".to_vec(), vec![b'k'; most]]));
-    assert_eq!(said, "-ERR 'get' is too long once its names bear the tenant's prefix");
-    let said = show(&tenant.judge(&vec![b"SCAN".to_vec(); inventory_sentinel::resp::limits::ARGS_MAX]));
-    assert!(said.starts_with("-ERR"), "{said}");
-}
-
-#[test]
-fn a_word_with_a_nul_is_no_word_although_the_server_reads_it_as_one() {
-    let tenant = Tenant::trusted();
-    for request in [
-        "SORT k STORE~ d",
-        "SORT k BY~ w_*",
-        "GEORADIUS k 1 1 1 m STORE~ d",
-        "COPY a b DB~ 1",
-        "XREAD STREAMS~ a 0",
-        "SCAN 0 MATCH~ *",
-        "CLIENT TRACKING ON BCAST~",
-        "CLIENT TRACKING ON PREFIX~ a BCAST",
-        "OBJECT FREQ~ k",
-        "SORT_RO k GET~ *",
-    ] {
-        let request: Vec<Vec<u8>> = words(&request.replace('~', "\0"));
-        let said = show(&tenant.judge(&request));
-        assert!(said.starts_with('-'), "{said}");
-    }
-}
-
-#[test]
 fn scripts_are_for_who_has_an_upstream_user_of_its_own() {
     let tenant = Tenant::trusted();
     let sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
@@ -414,63 +187,6 @@ fn scripts_are_for_who_has_an_upstream_user_of_its_own() {
     assert_eq!(ask("FLUSHALL ASYNC"), "own FlushDb");
     assert_eq!(ask("FLUSHDB now"), "-ERR syntax error");
     assert!(ask("FCALL f 0").starts_with("-NOPERM"));
-}
-
-/// What the table says of each command and subcommand that an engine has.
-fn printed() -> String {
-    let mut engines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (engine, list) in ENGINES {
-        for command in listed(list) {
-            engines.entry(command.name.to_ascii_uppercase()).or_default().push(engine);
-        }
-    }
-    // 6.2 does not list subcommands, and later engines have some that none of these has.
-    for row in ROWS {
-        engines.entry(row.name.to_owned()).or_default();
-        if let Treatment::Container(rows) = row.treatment {
-            for sub in rows {
-                engines.entry(format!("{}|{}", row.name, sub.name)).or_default();
-            }
-        }
-    }
-    let mut out = String::from(
-        "# What becomes of an isolated tenant's commands\n\n\
-         Printed from `src/tenant/isolation/rows.rs` by `PRINT_ISOLATION=1 cargo test --test judgement`, which checks that it is up to\n\
-         date. *Passed*: as it came, for it names no key and no channel. *Rewritten*: its keys, channels and patterns get the\n\
-         tenant's prefix; where they are (first, last from the end where negative, step), or that a parser of its own finds\n\
-         them. *Own*: the sidecar answers, or knows the way. *Refused*: `-NOPERM`. A command or subcommand that is not here is\n\
-         refused. The engines are those of which it was checked; 6.2 has subcommands too, but does not list them.\n\n\
-         | command | subcommand | treatment | why | engines |\n| --- | --- | --- | --- | --- |\n",
-    );
-    for (name, engines) in &engines {
-        let (row, own) = row_of(name).expect("a row");
-        let (command, sub) = name.split_once('|').unwrap_or((name, ""));
-        let treatment = match row.treatment {
-            Treatment::Container(_) if sub.is_empty() => "by subcommand".to_owned(),
-            Treatment::Container(_) => "refused".to_owned(),
-            Treatment::Passed => "passed".to_owned(),
-            Treatment::Keys(first, last, step) => format!("rewritten: {first} {last} {step}"),
-            Treatment::Parsed(_) => "rewritten: parsed".to_owned(),
-            Treatment::Own(_) => "own".to_owned(),
-            Treatment::Refused => "refused".to_owned(),
-        };
-        let why = if sub.is_empty() && treatment == "by subcommand" { "" } else { row.why };
-        let why = if own || treatment == "refused" || treatment == "passed" { why } else { "" };
-        let engines = if engines.len() == ENGINES.len() { "all".to_owned() } else { engines.join(", ") };
-        writeln!(out, "| {command} | {sub} | {treatment} | {why} | {engines} |").expect("a string");
-    }
-    out
-}
-
-#[test]
-fn the_printed_table_is_what_the_code_says() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/isolation.md");
-    let printed = printed();
-    if std::env::var_os("PRINT_ISOLATION").is_some() {
-        std::fs::write(path, &printed).expect("config/isolation.md");
-    }
-    let kept = std::fs::read_to_string(path).expect("config/isolation.md");
-    assert!(kept == printed, "config/isolation.md is out of date: PRINT_ISOLATION=1 cargo test --test judgement");
 }
 
 #[test]

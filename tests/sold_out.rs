@@ -5,13 +5,20 @@ mod common;
 use common::{Redis, Reply, Sidecar};
 use std::collections::HashSet;
 
+/// The id of a reservation that was made.
+#[track_caller]
+fn id(reply: &Reply) -> String {
+    assert!(matches!(reply, Reply::Bulk(_)), "{reply:?}");
+    reply.text()
+}
+
 #[test]
 fn a_refusal_answers_for_as_many_or_more_until_this_sidecar_gives_stock_back() {
     let redis = Redis::start();
     let sidecar = Sidecar::start(&redis.url(), &["inventory.sold_out_cache_ms=60000"]);
     let (mut one, mut two) = (sidecar.conn(), sidecar.conn());
     one.call("INV.SETSTOCK tee 5").expect_ok();
-    let id = one.call("INV.RESERVE tee 4 EX 300").text();
+    let held = id(&one.call("INV.RESERVE tee 4 EX 300"));
     one.call("INV.RESERVE tee 3").expect_error("INSUFFICIENTSTOCK");
     // It is known without the upstream, of this SKU alone, and not for fewer than were refused.
     redis.stop();
@@ -21,13 +28,17 @@ fn a_refusal_answers_for_as_many_or_more_until_this_sidecar_gives_stock_back() {
         assert!(line.starts_with("INSUFFICIENTSTOCK") && line.contains("requested=2 available=1 retry_ms="), "{line}");
     }
     redis.cont();
-    two.call("INV.RESERVE tee 1").text();
+    id(&two.call("INV.RESERVE tee 1"));
     two.call("INV.RESERVE mug 1").expect_error("UNKNOWNSKU");
-    one.call(&format!("INV.ROLLBACK {id}")).expect_ok();
-    two.call("INV.RESERVE tee 4").text();
+    one.call(&format!("INV.ROLLBACK {held}")).expect_ok();
+    id(&two.call("INV.RESERVE tee 4"));
     two.call("INV.RESERVE tee 1").expect_error("INSUFFICIENTSTOCK");
     one.call("INV.ADDSTOCK tee 1").int();
-    two.call("INV.RESERVE tee 1").text();
+    // So it is with an ID of the client's own.
+    let own = id(&two.call("INV.RESERVE tee 1 ID order"));
+    two.call("INV.RESERVE tee 1").expect_error("INSUFFICIENTSTOCK");
+    one.call(&format!("INV.ROLLBACK {own}")).expect_ok();
+    id(&two.call("INV.RESERVE tee 1"));
 }
 
 #[test]

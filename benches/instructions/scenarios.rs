@@ -21,7 +21,7 @@ pub struct Scenario {
     pub run: fn(&Path),
 }
 
-pub const SCENARIOS: [Scenario; 9] = [
+pub const SCENARIOS: [Scenario; 10] = [
     Scenario { name: "the frame of a request", requests: (LOOPS * 6) as u64, run: |_| frames() },
     Scenario { name: "the end of a reply", requests: (LOOPS * 5) as u64, run: |_| replies() },
     Scenario { name: "the way of a command", requests: (LOOPS * 6) as u64, run: |_| ways() },
@@ -31,6 +31,7 @@ pub const SCENARIOS: [Scenario; 9] = [
     session::<8, 1>("a reservation, 8 clients", |path| session_of::<8, 1>(path, RESERVES)),
     session::<4, 16>("a reservation, 4 clients × 16", |path| session_of::<4, 16>(path, RESERVES)),
     session::<4, 16>("a commit, 4 clients × 16", |path| session_of::<4, 16>(path, COMMITS)),
+    session::<4, 16>("a commit of a minted id, 4 clients × 16", commits_of_minted::<4, 16>),
 ];
 
 const fn session<const CLIENTS: usize, const PIPELINE: usize>(name: &'static str, run: fn(&Path)) -> Scenario {
@@ -57,6 +58,29 @@ fn session_of<const CLIENTS: usize, const PIPELINE: usize>(recording: &Path, of:
     }
 }
 
+fn commits_of_minted<const CLIENTS: usize, const PIPELINE: usize>(recording: &Path) {
+    let mut replay = Replay::start(CLIENTS, recording, None);
+    for _ in 0..WARMUP {
+        reserve_and_commit(&mut replay, PIPELINE, turn);
+    }
+    for _ in 0..ROUNDS {
+        reserve_and_commit(&mut replay, PIPELINE, counted_by_callgrind_turn);
+    }
+}
+
+/// Each client commits what it has reserved. `turn` is for the commits.
+fn reserve_and_commit(replay: &mut Replay, requests: usize, turn: impl Fn(&LocalRuntime)) {
+    replay.exchange(&pipeline(requests, RESERVES), requests);
+    let commits: Vec<Vec<u8>> = replay.answered().map(commits_of).collect();
+    replay.exchange_each(&commits, requests, turn);
+}
+
+/// Commits of all ids that were answered.
+fn commits_of(answered: &[u8]) -> Vec<u8> {
+    let lines = std::str::from_utf8(answered).expect("ids are texts").lines();
+    lines.filter(|line| !line.starts_with('$')).flat_map(|id| request(&["INV.COMMIT", id])).collect()
+}
+
 fn pipeline(requests: usize, of: Request) -> Vec<u8> {
     (0..requests).flat_map(of).collect()
 }
@@ -81,6 +105,9 @@ pub fn record(recording: &Path, redis: &str) {
             for _ in 0..WARMUP {
                 replay.exchange(&pipeline(requests, of), requests);
             }
+        }
+        for _ in 0..WARMUP {
+            reserve_and_commit(&mut replay, 16, turn);
         }
     }
     replay.save(recording);

@@ -41,6 +41,8 @@ struct Client {
     stream: UnixStream,
     replies: ReplyScanner,
     rest: Vec<u8>,
+    /// All that it was answered in the last exchange.
+    answered: Vec<u8>,
     waiting: usize,
 }
 
@@ -98,7 +100,8 @@ impl Replay {
             let entry = context.clients.enter(door);
             tokio::task::spawn_local(serve(context, stream, entry, replies));
         });
-        let client = Client { stream: mine, replies: ReplyScanner::new(), rest: Vec::new(), waiting: 0 };
+        let client =
+            Client { stream: mine, replies: ReplyScanner::new(), rest: Vec::new(), answered: Vec::new(), waiting: 0 };
         self.clients.push(client);
     }
 
@@ -109,8 +112,14 @@ impl Replay {
 
     /// The same; `turn` lets the worker go on, and all that the worker does is done within it.
     pub fn exchange_by(&mut self, bytes: &[u8], requests: usize, turn: impl Fn(&LocalRuntime)) {
-        for client in &mut self.clients {
-            client.stream.write_all(bytes).expect("a pipeline that fits the socket");
+        self.exchange_each(&vec![bytes; self.clients.len()], requests, turn);
+    }
+
+    /// The same, where each client sends bytes of its own.
+    pub fn exchange_each(&mut self, bytes: &[impl AsRef<[u8]>], requests: usize, turn: impl Fn(&LocalRuntime)) {
+        for (client, bytes) in self.clients.iter_mut().zip(bytes) {
+            client.answered.clear();
+            client.stream.write_all(bytes.as_ref()).expect("a pipeline that fits the socket");
             client.waiting += requests;
         }
         for _ in 0..STEPS_MAX {
@@ -121,6 +130,11 @@ impl Replay {
             }
         }
         panic!("no reply, or not all: {}", self.upstream.hint());
+    }
+
+    /// What each client was answered in the last exchange.
+    pub fn answered(&self) -> impl Iterator<Item = &[u8]> {
+        self.clients.iter().map(|client| &client.answered[..])
     }
 
     /// Writes the recording down.
@@ -162,7 +176,7 @@ impl Client {
                 break;
             }
         }
-        self.rest.drain(..at);
+        self.answered.extend(self.rest.drain(..at));
         self.waiting
     }
 }

@@ -49,6 +49,7 @@ pub fn target(config: &Config, managed: Option<&Managed>) -> Result<Target, Stri
         reconnect_min: Duration::from_millis(config.upstream.reconnect_min_ms),
         reconnect_max: Duration::from_millis(config.upstream.reconnect_max_ms),
         reached: watch::Sender::default(),
+        tenants: Arc::default(),
     })
 }
 

@@ -21,7 +21,7 @@ const CONFIG_MAX: usize = 64 * 1024 * 1024;
 ///
 /// One line that says why the sidecar does not count as alive.
 pub fn health(address: &str) -> Result<String, String> {
-    get(address, "/healthz", ANSWER_MAX)
+    get(address, "/healthz", ANSWER_MAX).map_err(|error| format!("{address}: {error}"))
 }
 
 /// What a running sidecar is configured as: `http://host:port`, with `/config` behind it or without.
@@ -35,18 +35,17 @@ pub fn running(url: &str) -> Result<ShownConfig, String> {
     };
     let (address, path) = address.split_once('/').unwrap_or((address, ""));
     let path = if path.is_empty() { "/config".to_owned() } else { format!("/{path}") };
-    let body = get(address, &path, CONFIG_MAX)?;
+    let body = get(address, &path, CONFIG_MAX).map_err(|error| format!("{url}: {error}"))?;
     serde_json::from_str(&body).map_err(|error| format!("{url}: it does not tell a configuration: {error}"))
 }
 
 fn get(address: &str, path: &str, most: usize) -> Result<String, String> {
-    let answer =
-        ask(address, path, most, Instant::now() + TIME_LIMIT).map_err(|error| format!("{address}: {error}"))?;
+    let answer = ask(address, path, most, Instant::now() + TIME_LIMIT).map_err(|error| error.to_string())?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     match status.split(' ').nth(1) {
         Some("200") => Ok(body.trim_end().to_owned()),
-        _ => Err(format!("{address}: answered {status:?} {}", body.trim_end())),
+        _ => Err(format!("answered {status:?} {}", body.trim_end())),
     }
 }
 
@@ -75,7 +74,13 @@ fn ask(address: &str, path: &str, most: usize, deadline: Instant) -> io::Result<
 
 fn connect(address: &str, limit: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no such address");
-    for found in address.to_socket_addrs()? {
+    let found = address.to_socket_addrs().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            io::Error::new(io::ErrorKind::InvalidInput, "it is host:port, such as 127.0.0.1:9121")
+        }
+        _ => error,
+    })?;
+    for found in found {
         match TcpStream::connect_timeout(&reachable(found), limit) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,

@@ -1,14 +1,23 @@
 //! What `check` and `acl` say of tenants.
 
+use std::collections::BTreeSet;
+
 use crate::config::{Acknowledge, Config, InventoryRights, Passthrough, Tenant, UpstreamUrl};
+use crate::inventory::keys;
 use crate::tenant::Tenants;
 use crate::tenant::acl::{self, AclSecret, AclTenant};
 use crate::upstream::check::{self, CheckedUser};
+use crate::upstream::pool::Claim;
 
 const OLDEST: (u32, u32, u32) = (6, 2, 0);
 
-fn find<'c>(config: &'c Config, name: &str) -> Option<&'c Tenant> {
-    config.tenants.iter().find(|known| known.name == name)
+fn find<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, String> {
+    config.tenants.iter().find(|known| known.name == name).ok_or_else(|| {
+        let names: Vec<&str> = config.tenants.iter().map(|known| known.name.as_str()).collect();
+        let known =
+            if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
+        format!("--tenant: no tenant {name:?} in the configuration; {known}")
+    })
 }
 
 /// The line that makes the upstream user of a tenant.
@@ -19,12 +28,7 @@ pub fn acl_line(config: &Config, tenant: &str, version: (u32, u32, u32)) -> Resu
     if version < OLDEST {
         return Err(format!("--engine: Redis {}.{} is too old; 6.2 or later is needed", version.0, version.1));
     }
-    let Some(found) = find(config, tenant) else {
-        let names: Vec<&str> = config.tenants.iter().map(|known| known.name.as_str()).collect();
-        let known =
-            if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
-        return Err(format!("--tenant: no tenant {tenant:?} in the configuration; {known}"));
-    };
+    let found = find(config, tenant)?;
     let db = if let UpstreamUrl::Server { db, .. } = &config.upstream.url { *db } else { 0 };
     let user = if found.upstream_user.is_empty() { &found.name } else { &found.upstream_user };
     let isolated = found.passthrough == Passthrough::Isolated;
@@ -43,36 +47,49 @@ pub fn acl_line(config: &Config, tenant: &str, version: (u32, u32, u32)) -> Resu
     Ok(line)
 }
 
-/// What is to be known before that line is used.
-#[must_use]
-pub fn acl_note(config: &Config, tenant: &str) -> Option<String> {
-    let found = find(config, tenant).filter(|found| found.passthrough == Passthrough::Full)?;
-    Some(format!(
-        "note: {tenant} has pass-through \"full\", so its keys have no prefix, and this user reaches {}:* alone: add what it \
-         needs, such as ~* &*",
-        found.namespace()
-    ))
-}
-
-/// What the upstream would refuse of what tenants' entries ask of it, one line each.
+/// What is to be known before that line is used, if anything is.
 ///
 /// # Errors
-/// It cannot be asked.
+/// There is no such tenant.
+pub fn acl_note(config: &Config, tenant: &str) -> Result<Option<String>, String> {
+    let found = find(config, tenant)?;
+    Ok((found.passthrough == Passthrough::Full).then(|| {
+        format!(
+            "note: {tenant} has pass-through \"full\", so its keys have no prefix, and this user reaches {}:* alone: add \
+             what it needs, such as ~* &*",
+            found.namespace()
+        )
+    }))
+}
+
+/// What the upstream would refuse of what tenants' entries ask of it, or has otherwise than it is configured, one line each.
+///
+/// # Errors
+/// It cannot be asked, or the sidecar would not start.
 pub fn warnings(config: &Config, tenants: &Tenants, version: (u32, u32, u32)) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
     if version < (7, 2, 0) && tenants.all().any(|tenant| tenant.acknowledge == Acknowledge::Fsync) {
         lines.push(check::NO_FSYNC.to_owned());
     }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let namespaces: BTreeSet<String> = tenants.all().map(|tenant| tenant.namespace.to_string()).collect();
+    let claim = |namespace: &String| Claim { meta_key: keys::meta_key(namespace), cells: config.inventory.cells };
+    let claims: Vec<Claim> = namespaces.iter().map(claim).collect();
+    let cells = runtime.block_on(check::check_cells(config, &claims))?;
     if !tenants.are_told_apart() {
-        return Ok(lines);
+        // With it the sidecar does not start.
+        return cells
+            .into_iter()
+            .next()
+            .map_or(Ok(lines), |fault| Err(format!("upstream {}: {fault}", config.upstream.url)));
     }
+    lines.extend(cells);
     let mut users: Vec<CheckedUser<'_>> = tenants
         .all()
         .filter_map(|tenant| Some(CheckedUser { tenant: &tenant.name, user: tenant.upstream.as_ref()? }))
         .collect();
     users.sort_by_key(|user| user.tenant);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let unknown = |commands: &_| tenants.unknown_rules(commands);
     lines.extend(runtime.block_on(check::check_tenants(config, &users, unknown))?);
     Ok(lines)

@@ -81,11 +81,12 @@ fn addresses(config: &Config, rules: &mut Rules) {
 fn doors(config: &Config, rules: &mut Rules) {
     let listen = &config.listen;
     let within = host_and_port(&listen.tcp, None).map_or(true, |(host, _)| is_loopback(&host));
+    let tls = if has_tls(config) { "" } else { "set listen.tls_cert and listen.tls_key, and " };
     rules.must(
         within || listen.insecure || is_guarded(config),
         &["listen.tcp", "listen.insecure"],
         format!(
-            "{:?} can be reached from other machines and is not guarded: set listen.tls_cert and listen.tls_key, and give \
+            "{:?} can be reached from other machines and is not guarded: {tls}give \
              [[tenants]] that all have a password; or listen on 127.0.0.1, or say listen.insecure = true",
             listen.tcp
         ),

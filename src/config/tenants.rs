@@ -107,6 +107,9 @@ tenant! {
     buffer_bytes_max: u64 = 536_870_912, in 1_048_576..=1_099_511_627_776;
     /// Operations of its inventory that wait, a worker; 0: as many as `inventory.queue_ops_max`.
     queue_ops_max: u64 = 0, in 0..=16_777_216;
+    /// Its requests that are upstream at once in each worker while other tenants ask too, and operations of its inventory: what
+    /// others wait behind. Simple requests take an upstream less than a microsecond each.
+    window: u64 = 64, in 16..=65_536;
 }
 
 impl Tenant {
@@ -153,13 +156,20 @@ pub(super) fn fits(key: &str, value: &Value) -> Result<(), String> {
             _ => Err(format!("it is not a whole number in {right}")),
         };
     }
-    let alone = Table::from_iter([((*name).to_owned(), value.clone())]);
-    match Tenant::deserialize(alone) {
-        Ok(_) => Ok(()),
-        // What is given may be a secret: it is not shown.
-        Err(error) if key.contains("password") => Err(error.message().split(':').next().unwrap_or_default().to_owned()),
-        Err(error) => Err(error.message().to_owned()),
-    }
+    let with = |value: Value| Tenant::deserialize(Table::from_iter([((*name).to_owned(), value)]));
+    let Err(error) = with(value.clone()) else { return Ok(()) };
+    // What is given may be a secret: it is not shown.
+    let is_secret = key.contains("password");
+    let given = if is_secret { "it".to_owned() } else { value.to_string() };
+    Err(if with(Value::Boolean(true)).is_ok() {
+        format!("{given} is neither true nor false")
+    } else if with(Value::Array(Vec::new())).is_ok() {
+        format!("{given} is not a list of strings, such as [\"flushall\", \"@dangerous\"]")
+    } else if value.is_str() && !is_secret {
+        error.message().to_owned()
+    } else {
+        format!("{given} is not a string (write it in quotes)")
+    })
 }
 
 /// What must hold within and between tenants: the index of the entry at fault, its key and what is wrong.

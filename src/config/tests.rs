@@ -149,6 +149,11 @@ fn a_fault_names_line_key_value_and_what_is_right() {
              say listen.insecure = true",
         ),
         (
+            "[listen]\ntcp = \"0.0.0.0:6380\"\ntls_cert = \"c\"\ntls_key = \"k\"",
+            "f.toml:2: listen.tcp: \"0.0.0.0:6380\" can be reached from other machines and is not guarded: give [[tenants]] \
+             that all have a password; or listen on 127.0.0.1, or say listen.insecure = true",
+        ),
+        (
             "[listen]\ntls_key = \"k\"",
             "f.toml:2: listen.tls_key: listen.tls_cert and listen.tls_key go together: both or neither",
         ),

@@ -20,8 +20,10 @@ mod tally;
 mod view;
 mod watch;
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,11 +36,37 @@ use crate::logging;
 /// Beside the buyers' connections: those that fill the shelves, and a person with redis-cli.
 const CLIENTS_BESIDE: usize = 100;
 
+/// Why a sale did not end with an account that adds up.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Ctrl-C, SIGTERM or the end of the terminal came before the end of the sale.
+    Interrupted,
+    /// It could not be held, or its account does not add up: one line, or a few.
+    Failed(String),
+}
+
+impl From<String> for Unfinished {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted => {
+                f.write_str("Interrupted before the end of the sale; the sidecar and its Redis have ended.")
+            }
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
 /// Runs the sale, shows it, prints its account. Everything that it started has ended when it returns.
 ///
 /// # Errors
-/// One line, or a few: the sale could not be held, was interrupted, or its account does not add up.
-pub fn run(options: &DemoOptions) -> Result<(), String> {
+/// Each [`Unfinished`].
+pub fn run(options: &DemoOptions) -> Result<(), Unfinished> {
     let temporary = match options.data_dir {
         Some(_) => None,
         None => Some(TempDir::with_prefix("inventory-sentinel-demo-").map_err(|error| error.to_string())?),
@@ -101,21 +129,31 @@ impl Interrupts {
 }
 
 /// The sidecar's life around the sale.
-async fn hold(options: &DemoOptions, config: &Config) -> Result<(), String> {
-    const INTERRUPTED: &str = "Interrupted before the end of the sale; the sidecar and its Redis have ended.";
+async fn hold(options: &DemoOptions, config: &Config) -> Result<(), Unfinished> {
     let mut interrupts = Interrupts::new()?;
-    // Dropped half-way, the start ends what it had started.
+    let mut starting = pin!(app::start(config));
     let running = tokio::select! {
-        running = app::start(config) => running?,
-        () = interrupts.next() => return Err(INTERRUPTED.to_owned()),
+        running = &mut starting => running?,
+        () = interrupts.next() => {
+            // Dropped half-way, the start kills what it had started, but nobody would wait until that is gone.
+            tokio::select! {
+                running = &mut starting => {
+                    if let Ok(running) = running {
+                        running.stop(std::future::ready(())).await;
+                    }
+                }
+                () = interrupts.next() => {}
+            }
+            return Err(Unfinished::Interrupted);
+        }
     };
     // Dropped, the sale ends its thread and gives the cursor back.
     let sold = tokio::select! {
-        sold = sale::sell(options, config, &running) => sold,
+        sold = sale::sell(options, config, &running) => sold.map_err(Unfinished::from),
         () = interrupts.next() => {
             // Past the ^C that the terminal shows.
             screen::print("");
-            Err(INTERRUPTED.to_owned())
+            Err(Unfinished::Interrupted)
         }
     };
     if options.keep && sold.is_ok() {

@@ -26,11 +26,13 @@ use super::id::Mint;
 use super::operation::{Expect, ScriptOperation, Work};
 use super::reply::{Outcome, Refusal};
 use crate::config::Acknowledge;
-use crate::error::Kind;
+use crate::error::without_user;
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Status};
 use crate::resp::{Proto, Ticket};
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::pool::{Fitting, Pool};
+use crate::upstream::refusal::Reader;
+use crate::upstream::users::TenantUsers;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -86,6 +88,8 @@ pub struct Batcher {
     /// The last thing heard of the upstream was an answer.
     reachable: Cell<bool>,
     pause: Pause,
+    crowded: Crowded,
+    tenants: Arc<TenantUsers>,
 }
 
 /// What a batcher is made of.
@@ -102,6 +106,10 @@ pub struct BatcherParts {
     pub metrics: Metrics,
     /// Between attempts to connect.
     pub pause: Pause,
+    /// Whether others ask for something.
+    pub crowded: Crowded,
+    /// Whether its clients are tenants'.
+    pub tenants: Arc<TenantUsers>,
 }
 
 /// See [`BatcherParts`].
@@ -109,6 +117,9 @@ pub type MakePool = Box<dyn Fn(Acknowledge) -> Pool>;
 
 /// The pause before the n-th attempt (from 0) to connect again, with jitter.
 pub type Pause = Box<dyn Fn(u32) -> Duration>;
+
+/// Whether more than one tenant asks the upstream for something now.
+pub type Crowded = Box<dyn Fn() -> bool>;
 
 impl Batcher {
     /// Makes the batcher and its task, which ends when nobody else has it and nothing of it waits or is in flight.
@@ -131,6 +142,8 @@ impl Batcher {
             shown: Cell::new(0),
             reachable: Cell::new(false),
             pause: parts.pause,
+            crowded: parts.crowded,
+            tenants: parts.tenants,
         });
         tokio::task::spawn_local(dispatch(Rc::downgrade(&batcher), Rc::clone(&batcher.changed)));
         batcher
@@ -152,12 +165,14 @@ impl Batcher {
                 "too many operations wait for the upstream; this one was not sent",
             );
         }
+        let reader = match (self.tenants.are_told_apart(), self.knowledge.is_of_another()) {
+            (false, _) => Reader::Anybody,
+            (true, false) => Reader::Tenant,
+            (true, true) => Reader::TenantWithUser,
+        };
         let error = self.knowledge.last_error();
-        if let Some(error) = error.as_ref().filter(|error| error.kind == Kind::NoPassword) {
-            return Refusal::new(Status::Unavailable, format!("the upstream {}; this was not sent", error.detail));
-        }
-        let detail = error.map_or_else(String::new, |error| format!(" ({})", error.detail));
-        Refusal::new(Status::Unavailable, format!("the upstream cannot be reached{detail}; this was not sent"))
+        let reason = error.map_or_else(|| "the upstream cannot be reached".to_owned(), |error| reader.reason(&error));
+        Refusal::new(Status::Unavailable, format!("{reason}; this was not sent"))
     }
 
     fn pool(&self, acknowledge: Acknowledge) -> Pool {
@@ -172,7 +187,7 @@ impl Batcher {
 
     /// No connection is there, and to wait for one is of no use.
     fn lacks_password(&self, pool: &Pool) -> bool {
-        self.knowledge.lacks_password() && pool.state().connections == 0
+        (self.knowledge.lacks_password() || self.knowledge.is_refused()) && pool.state().connections == 0
     }
 
     /// Why an operation of the sidecar's own was refused, in words about the upstream.
@@ -191,9 +206,8 @@ impl Batcher {
 
     /// Keeps the copy of the protected SKUs fresh.
     fn note(space: &Space, operation: &ScriptOperation, outcome: &Outcome) {
-        if let Work::Script(script) = &operation.work
-            && let (Expect::Marked(skus, mark), Outcome::Marked { version_before, version_after, .. }) =
-                (&script.1, outcome)
+        if let Work::Script(_, Expect::Marked(skus, mark)) = &operation.work
+            && let Outcome::Marked { version_before, version_after, .. } = outcome
         {
             space.marks.changed(operation.cell, skus, *mark, *version_before, *version_after);
         }
@@ -211,7 +225,7 @@ impl Batcher {
         let gives = match &operation.work {
             Work::Reserve { .. } | Work::Commit(..) => false,
             Work::RollBack(_) => true,
-            Work::Script(script) => matches!(script.0.letter(), b'B' | b'T' | b'A' | b'E' | b'X'),
+            Work::Script(args, _) => matches!(args.letter(), b'B' | b'T' | b'A' | b'E' | b'X'),
         };
         if gives {
             space.sold_out.gave(operation.cell);
@@ -226,7 +240,7 @@ impl Batcher {
         replies.finish(&space);
     }
 
-    /// The same of an operation that did what it was to do and is of the kinds that travel together.
+    /// The same of an operation of which [`Call::done`](call::Call::done) says that it did what it was to do.
     fn done_among(&self, job: &mut Job, replies: &mut Replies) {
         let outcome = match &job.operation.work {
             Work::Reserve { minted: Some(minted), .. } => Outcome::Minted(job.operation.cell, *minted),
@@ -235,9 +249,7 @@ impl Batcher {
         if !matches!(job.owner, Owner::Client(..)) {
             return self.finish_among(job, outcome, true, replies);
         }
-        if let Work::RollBack(_) = job.operation.work {
-            job.space.sold_out.gave(job.operation.cell);
-        }
+        Self::note_given_back(&job.space, &job.operation);
         if let Owner::Client(ticket, proto) = std::mem::replace(&mut job.owner, Owner::Answered) {
             ticket.queue().leave_batch();
             replies.tally.add(&job.space, job.operation.operation, Status::Ok, job.queued);
@@ -245,7 +257,7 @@ impl Batcher {
         }
     }
 
-    fn finish_among(&self, job: &mut Job, outcome: Outcome, joined: bool, replies: &mut Replies) {
+    fn finish_among(&self, job: &mut Job, mut outcome: Outcome, joined: bool, replies: &mut Replies) {
         if joined && let Some(client) = job.client() {
             client.leave_batch();
         }
@@ -259,6 +271,12 @@ impl Batcher {
             _ => {}
         }
         if !matches!(job.owner, Owner::Internal(_)) {
+            if let Outcome::Refused(refusal) = &mut outcome
+                && refusal.upstream_word
+                && self.tenants.are_told_apart()
+            {
+                refusal.text = String::from_utf8_lossy(&without_user(refusal.text.as_bytes())).into_owned();
+            }
             replies.tally.add(&job.space, job.operation.operation, status, job.queued);
         }
         match std::mem::replace(&mut job.owner, Owner::Answered) {
@@ -292,9 +310,9 @@ async fn dispatch(batcher: Weak<Batcher>, changed: Rc<Notify>) {
         batcher.submitted.set(None);
         batcher.told.set(false);
         batcher.gather().await;
-        while let Some((batch, acknowledge)) = batcher.take_batch() {
-            batcher.metrics.batch_operations.record(batch.len() as f64);
-            tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch, acknowledge));
+        while let Some(batch) = batcher.take_batch() {
+            batcher.metrics.batch_operations.record(batch.jobs.len() as f64);
+            tokio::task::spawn_local(sending::run_batch(Rc::clone(&batcher), batch));
         }
         let next = batcher.expire_queue();
         batcher.show_queue();

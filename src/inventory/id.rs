@@ -103,7 +103,7 @@ impl Mint {
         let mut id = [0; LOT_DIGITS];
         let (time, random) = id.split_at_mut(TIME_DIGITS);
         write_digits(time, self.now_ms());
-        write_digits(random, fastrand::u64(..));
+        write_chance(random);
         id
     }
 }
@@ -112,7 +112,7 @@ impl Mint {
 #[must_use]
 pub fn token() -> Token {
     let mut token = [0; RANDOM_DIGITS];
-    write_digits(&mut token, fastrand::u64(..));
+    write_chance(&mut token);
     token
 }
 
@@ -120,6 +120,17 @@ fn write_digits(out: &mut [u8], mut number: u64) {
     for place in out.iter_mut().rev() {
         *place = DIGITS[(number % 62) as usize];
         number /= 62;
+    }
+}
+
+/// 64 bits of chance, in [`RANDOM_DIGITS`]. They are read as a fraction, for its digits come by multiplying it: to divide would cost
+/// more.
+fn write_chance(out: &mut [u8]) {
+    let mut fraction = fastrand::u64(..);
+    for place in out {
+        let product = u128::from(fraction) * DIGITS.len() as u128;
+        *place = DIGITS[(product >> 64) as usize];
+        fraction = product as u64;
     }
 }
 

@@ -3,58 +3,56 @@
 use super::id::{Minted, Token};
 use super::reply::{Insufficient, Outcome, Refusal, Reservation, State, StockView};
 use crate::metrics::{Operation, Status};
+use crate::resp::write::RequestWriter;
 use bb8_redis::redis::Value;
 
-/// One operation's letter and arguments, in one allocation.
-#[derive(Debug, Clone, Default)]
-pub struct ScriptArgs {
-    bytes: Vec<u8>,
-    ends: Vec<u32>,
-}
+/// One operation's letter and arguments, as they go upstream.
+#[derive(Debug, Clone)]
+pub struct ScriptArgs(RequestWriter);
 
 impl ScriptArgs {
     /// Begins with the operation's letter (lua/ops).
     #[must_use]
     pub fn new(letter: u8) -> Self {
-        let mut args = Self { bytes: Vec::with_capacity(96), ends: Vec::with_capacity(8) };
-        args.push(&[letter]);
-        args
+        let mut args = RequestWriter::with_capacity(USUAL_BYTES);
+        args.arg(&[letter]);
+        Self(args)
     }
 
     /// How many, the letter among them.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "there is always a letter")]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.0.count()
     }
 
     /// The operation's letter.
     #[must_use]
     pub fn letter(&self) -> u8 {
-        self.bytes.first().copied().unwrap_or(b'?')
+        self.0.written().get(LETTER_AT).copied().unwrap_or(b'?')
     }
 
     /// One more argument.
     pub fn push(&mut self, arg: &[u8]) {
-        self.bytes.extend_from_slice(arg);
-        self.ends.push(self.bytes.len() as u32);
+        self.0.arg(arg);
     }
 
     /// A number.
     pub fn push_number(&mut self, number: impl itoa::Integer) {
-        self.push(itoa::Buffer::new().format(number).as_bytes());
+        self.0.number(number);
     }
 
-    /// All, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let arg = &self.bytes[start..end as usize];
-            start = end as usize;
-            arg
-        })
+    /// All, in order, the letter first.
+    #[must_use]
+    pub fn written(&self) -> &RequestWriter {
+        &self.0
     }
 }
+
+/// Room for the arguments of an operation with names of usual length.
+const USUAL_BYTES: usize = 96;
+/// It is the first argument.
+const LETTER_AT: usize = "$1\r\n".len();
 
 /// Bytes that are kept in place where they are few, as SKUs mostly are.
 #[derive(Debug, Clone)]
@@ -149,14 +147,14 @@ pub enum Work {
     /// Roll it back.
     RollBack(Minted),
     /// Any other operation.
-    Script(Box<(ScriptArgs, Expect)>),
+    Script(ScriptArgs, Expect),
 }
 
 impl ScriptOperation {
     /// How much of a batch it takes, in arguments of the script.
     #[must_use]
     pub fn weight(&self) -> usize {
-        if let Work::Script(script) = &self.work { script.0.len() } else { 1 }
+        if let Work::Script(args, _) = &self.work { args.len() } else { 1 }
     }
 
     /// May it change anything upstream?
@@ -168,7 +166,7 @@ impl ScriptOperation {
     /// An operation that travels alone.
     #[must_use]
     pub fn script(operation: Operation, cell: u16, args: ScriptArgs, expect: Expect) -> Self {
-        Self { operation, cell, work: Work::Script(Box::new((args, expect))) }
+        Self { operation, cell, work: Work::Script(args, expect) }
     }
 }
 

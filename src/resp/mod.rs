@@ -9,6 +9,8 @@
 //! - [`queue`]: the order of one client's replies. [`Wakeup`]: whom to wake.
 //! - [`inline`]: the telnet form of a request. [`limits`]: every bound, and where it comes from.
 
+#[cfg(test)]
+mod cuts;
 pub mod inline;
 pub mod limits;
 pub(crate) mod number;

@@ -36,19 +36,57 @@ pub fn bulk(out: &mut BytesMut, data: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
-/// A request whose arguments are not counted before they are written.
-#[derive(Default)]
+/// Arguments of a request as they go upstream, counted while they are written.
+#[derive(Debug, Clone, Default)]
 pub struct RequestWriter {
-    args: usize,
-    body: BytesMut,
+    args: u32,
+    body: Vec<u8>,
 }
 
 impl RequestWriter {
+    /// None yet; room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { args: 0, body: Vec::with_capacity(bytes) }
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.args as usize
+    }
+
+    /// All of them, as they are written.
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        &self.body
+    }
+
     /// One more argument.
     pub fn arg(&mut self, arg: &[u8]) -> &mut Self {
         self.args += 1;
-        bulk(&mut self.body, arg);
+        self.body.reserve(arg.len() + HEADER_BYTES + 2);
+        // Most are short, and of their headers each byte is known.
+        match u8::try_from(arg.len()) {
+            Ok(len @ ..10) => self.body.extend_from_slice(&[b'$', b'0' + len, b'\r', b'\n']),
+            Ok(len @ ..100) => {
+                self.body.extend_from_slice(&[b'$', b'0' + len / 10, b'0' + len % 10, b'\r', b'\n']);
+            }
+            _ => {
+                self.body.push(b'$');
+                self.body.extend_from_slice(itoa::Buffer::new().format(arg.len()).as_bytes());
+                self.body.extend_from_slice(b"\r\n");
+            }
+        }
+        self.body.extend_from_slice(arg);
+        self.body.extend_from_slice(b"\r\n");
         self
+    }
+
+    /// All of `other`'s.
+    pub fn args(&mut self, other: &Self) {
+        self.args += other.args;
+        self.body.extend_from_slice(&other.body);
     }
 
     /// One more, a number.
@@ -183,6 +221,17 @@ mod tests {
     #[test]
     fn every_value_is_written_as_the_protocol_says() {
         use Proto::{Resp2, Resp3};
+        let requests = [&b"x"[..], &[b'x'; 9], &[b'x'; 10], &[b'x'; 99], &[b'x'; 100], &[b'x'; 300], b""];
+        let mut writer = RequestWriter::default();
+        requests.iter().for_each(|arg| _ = writer.arg(arg));
+        let (mut twice, mut half) = (RequestWriter::with_capacity(7), RequestWriter::default());
+        requests[..3].iter().for_each(|arg| _ = twice.arg(arg));
+        requests[3..].iter().for_each(|arg| _ = half.arg(arg));
+        twice.args(&half);
+        assert_eq!((writer.count(), twice.count()), (7, 7));
+        let request_of_seven = written(|out| request(out, &requests));
+        assert_eq!(written(|out| writer.finish(out)), request_of_seven);
+        assert_eq!(written(|out| twice.finish(out)), request_of_seven);
         let cases = [
             (written(|out| simple(out, "OK")), "+OK\r\n"),
             (written(|out| simple(out, "a\r\nb\0c")), "+a  b c\r\n"),

@@ -2,6 +2,7 @@
 //! itself. No password of a tenant's ever goes upstream.
 
 use super::core::{Core, On, Phase, Step, Wait, Waiting};
+use super::dispatch::Seldom;
 use crate::command::{Args, Hello, Local};
 use crate::metrics::{ErrorKind, ErrorOrigin, Gauge, Refused, Route};
 use crate::resp::Proto;
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 static HASHING: Semaphore = Semaphore::const_new(1);
 /// They are worked out with less right to a core than who serves those that have come in.
 const NICE: i32 = 5;
+/// Of many one a second is told.
+static NO_THREAD_TOLD: Seldom = Seldom::new();
 /// The answer to a wrong password is held back so many times `auth_failure_ms` at the most.
 const SLOWEST: u32 = 10;
 /// So many wrong passwords, and the client is closed.
@@ -27,12 +30,21 @@ const WORD_BYTES_MAX: usize = 16 * 1024;
 
 const WRONG: &[u8] = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
 const NO_HELLO: &[u8] = b"-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time\r\n";
+const NOT_LOOKED: &[u8] = b"-OVERLOADED the sidecar could not look at the password now; it may be right\r\n";
 const IN_MULTI: &[u8] = b"-ERR AUTH is not served inside MULTI; EXEC will abort this transaction\r\n";
 const HAS_STATE: &[u8] = b"-ERR a connection that has subscriptions, WATCH or CLIENT TRACKING cannot become another user's: RESET it first\r\n";
 const TOO_MANY: &[u8] = b"-OVERLOADED this tenant has as many clients as it may have (clients_max)\r\n";
 
-/// Says in the end who it is, or the name with which it or the password was wrong.
-pub(super) type Proof = Pin<Box<dyn Future<Output = Result<Arc<Tenant>, String>>>>;
+/// Says in the end who it is.
+pub(super) type Proof = Pin<Box<dyn Future<Output = Result<Arc<Tenant>, Unproved>>>>;
+
+/// It is nobody.
+pub(super) enum Unproved {
+    /// With this name, which was wrong, or the password was.
+    Wrong(String),
+    /// The password could not be looked at, which says nothing of it.
+    NotLooked,
+}
 
 impl Core {
     /// A client that has said nothing yet, or has said RESET.
@@ -203,10 +215,15 @@ impl Core {
     }
 
     /// The proof is there. Returns whether the client was answered; where not, it waits for what HELLO says.
-    pub(super) fn proved(&mut self, proved: Result<Arc<Tenant>, String>, wait: &mut Wait, proto: Proto) -> bool {
+    pub(super) fn proved(&mut self, proved: Result<Arc<Tenant>, Unproved>, wait: &mut Wait, proto: Proto) -> bool {
         let tenant = match proved {
             Ok(tenant) => tenant,
-            Err(name) => {
+            Err(Unproved::NotLooked) => {
+                self.context.metrics.error(ErrorOrigin::Sidecar, ErrorKind::Overloaded);
+                self.push(NOT_LOOKED);
+                return true;
+            }
+            Err(Unproved::Wrong(name)) => {
                 self.failures += 1;
                 self.wrong(&name);
                 self.push(WRONG);
@@ -249,15 +266,20 @@ fn is_served_alike(now: &Tenant, before: &Tenant) -> bool {
     now.upstream == before.upstream && now.namespace == before.namespace && now.passthrough == before.passthrough
 }
 
-/// What takes long, on a thread of its own.
-async fn aside(work: impl FnOnce() -> bool + Send + 'static) -> bool {
+/// What takes long, on a thread of its own. None: there is none to be had, or it ended before it had done.
+async fn aside(work: impl FnOnce() -> bool + Send + 'static) -> Option<bool> {
     let (answer, answered) = oneshot::channel();
     let work = move || {
         let _ = rustix::process::nice(NICE);
         let _ = answer.send(work());
     };
-    let started = std::thread::Builder::new().name("password".to_owned()).spawn(work);
-    started.is_ok() && answered.await.unwrap_or(false)
+    if let Err(error) = std::thread::Builder::new().name("password".to_owned()).spawn(work) {
+        if NO_THREAD_TOLD.is_due() {
+            tracing::error!(%error, "no thread to look at a password on");
+        }
+        return None;
+    }
+    answered.await.ok()
 }
 
 /// Takes as long for a name that is not there as for a wrong password: `slowness` at the least.
@@ -267,15 +289,15 @@ async fn prove(
     name: String,
     password: Vec<u8>,
     slowness: Duration,
-) -> Result<Arc<Tenant>, String> {
+) -> Result<Arc<Tenant>, Unproved> {
     let began = Instant::now();
     let tenant = tenants.get(&name).filter(|tenant| door.as_ref().is_none_or(|door| *door == tenant.name));
     let right = match tenant.map(|tenant| (tenant, &tenant.password)) {
-        None => false,
+        None => Some(false),
         // By its own listener alone, or by being the one who needs none.
-        Some((_, None)) => door.is_some() || tenants.first(None).is_some_and(|first| *first.name == *name),
+        Some((_, None)) => Some(door.is_some() || tenants.first(None).is_some_and(|first| *first.name == *name)),
         Some((tenant, Some(known))) => match known.quickly(&password) {
-            Some(right) => right,
+            Some(right) => Some(right),
             None => {
                 let tenant = Arc::clone(tenant);
                 // One tenant's after the other: however many guess at one of them, the others' clients come in.
@@ -291,11 +313,9 @@ async fn prove(
             }
         },
     };
-    match tenant {
-        Some(tenant) if right => Ok(Arc::clone(tenant)),
-        _ => {
-            tokio::time::sleep_until(began + slowness).await;
-            Err(name)
-        }
+    if let (Some(tenant), Some(true)) = (tenant, right) {
+        return Ok(Arc::clone(tenant));
     }
+    tokio::time::sleep_until(began + slowness).await;
+    Err(if right.is_some() { Unproved::Wrong(name) } else { Unproved::NotLooked })
 }

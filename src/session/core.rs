@@ -8,13 +8,12 @@ use super::own_keys::Task;
 use super::room::{Room, Rooms};
 use super::walks::Pages;
 use crate::command::{Args, CommandTable, Route as Way, route};
-use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::tenant::Admitted;
 use crate::tenant::isolation::{Back, Pieces};
 use crate::upstream::knowledge::Knowledge;
-use crate::upstream::link::{Scratch, refusal};
+use crate::upstream::link::Scratch;
 use crate::upstream::links::pins::{PinnedLink, ProvingLink};
 use crate::upstream::links::{Links, SharedLink};
 use crate::upstream::stream::Greeting;
@@ -370,11 +369,11 @@ impl Core {
     }
 
     /// No connection could be made: the upstream's own word, or that it cannot be reached.
-    pub fn refuse_unconnected(&self, error: &UpstreamError) {
-        if !matches!(error.kind, Kind::Auth | Kind::Reply | Kind::Refused) {
+    pub fn refuse_unconnected(&self, line: &str) {
+        if line.starts_with("-UNAVAILABLE") {
             self.context.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
         }
-        self.push(refusal(error).as_bytes());
+        self.push(line.as_bytes());
     }
 
     pub fn count(&mut self, route: Route) {

@@ -27,14 +27,14 @@ use std::time::{Duration, Instant};
 static HTTP_TOLD: Seldom = Seldom::new();
 
 /// What is due once a second at most.
-struct Seldom(Mutex<Option<Instant>>);
+pub(super) struct Seldom(Mutex<Option<Instant>>);
 
 impl Seldom {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1));
         if is_due {
@@ -232,7 +232,8 @@ impl Core {
         match self.shared_link().poll_known(cx) {
             Poll::Pending => Some(Step::Blocked),
             Poll::Ready(Err(error)) if error.is_noauth() => {
-                self.refuse_unconnected(&error);
+                let line = self.shared_link().reader().refusal(&error);
+                self.refuse_unconnected(&line);
                 Some(Step::Done)
             }
             Poll::Ready(_) => None,

@@ -4,8 +4,8 @@ use super::core::{Asked, Core, Lane, On, Phase, ReplyMode, Step, Wait, Waiting};
 use crate::command::{Args, Hello, Local};
 use crate::metrics::{ErrorKind, ErrorOrigin, Route};
 use crate::resp::{Proto, ReplyQueue, write};
-use crate::upstream::link::refusal;
 use crate::upstream::link::state::Watch;
+use crate::upstream::refusal::Reader;
 use crate::upstream::stream::{Credentials, Greeting, with_id};
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
@@ -230,8 +230,10 @@ impl Core {
             },
             On::Link(link) => link.poll_up(cx).map_err(|error| match wait.request {
                 // Of HELLO it says more.
-                Waiting::Hello { .. } if error.is_noauth() => BytesMut::from(format!("-{error}\r\n").as_bytes()),
-                _ => BytesMut::from(refusal(&error).as_bytes()),
+                Waiting::Hello { .. } if error.is_noauth() && link.reader() == Reader::Anybody => {
+                    BytesMut::from(format!("-{error}\r\n").as_bytes())
+                }
+                _ => BytesMut::from(link.reader().refusal(&error).as_bytes()),
             }),
             on => self.poll_proof(cx, on, &wait.greeting),
         };
@@ -294,7 +296,7 @@ impl Core {
         let On::Prover { link, replies, next } = on else { return Poll::Pending };
         let hello = match ready!(link.poll_up(cx)) {
             Ok(hello) => hello,
-            Err(error) => return Poll::Ready(Err(BytesMut::from(refusal(&error).as_bytes()))),
+            Err(error) => return Poll::Ready(Err(BytesMut::from(link.reader().refusal(&error).as_bytes()))),
         };
         let (Some(asked), Some(credentials)) = (next, &greeting.identity) else { return Poll::Ready(Ok(hello)) };
         loop {

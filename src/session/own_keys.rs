@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 /// Keys that the upstream looks at for one page: a tenth of a millisecond of its time.
@@ -106,13 +107,15 @@ impl Core {
             (None, _) => (None, None),
         };
         let request = asked.flatten().unwrap_or_else(|| BytesMut::from(frame));
-        let own = std::rc::Rc::clone(&self.room.own);
+        let (own, on_error) = (Rc::clone(&self.room.own), Rc::clone(&self.room.on_error));
         self.wait_for_task(Box::pin(async move {
             let reply = ask_frame(&link, &request).await;
             // A list of thousands of clients takes milliseconds: one of them at a time, and others between.
             let _turn = own.lists.acquire().await;
             tokio::task::yield_now().await;
-            rewrite.map_or_else(|| reply.clone(), |rewrite| rewrite(&reply, proto))
+            let told = rewrite.map_or_else(|| reply.clone(), |rewrite| rewrite(&reply, proto));
+            // The sidecar's own user is named in what it may not do.
+            if told.starts_with(b"-") { on_error(&told, proto) } else { told }
         }))
     }
 
@@ -160,17 +163,23 @@ async fn page(walker: &Walker, space: &KeySpace, cursor: &[u8]) -> Page {
 async fn page_of(walker: &Walker, space: &KeySpace, cursor: &[u8], pattern: &[u8]) -> Page {
     let reply = walker.ask(&request(&[b"SCAN", cursor, b"MATCH", pattern, b"COUNT", PAGE])).await;
     let reply = reply.freeze();
-    let Ok(BytesFrame::Array { data, .. }) = decode_reply(&reply) else { return Err(BytesMut::from(&reply[..])) };
+    let refused = || Err(refusal(&reply, space));
+    let Ok(BytesFrame::Array { data, .. }) = decode_reply(&reply) else { return refused() };
     let (Some(BytesFrame::BlobString { data: cursor, .. }), Some(BytesFrame::Array { data: keys, .. })) =
         (data.first(), data.get(1))
     else {
-        return Err(BytesMut::from(&reply[..]));
+        return refused();
     };
     let keys = keys.iter().filter_map(|key| match key {
         BytesFrame::BlobString { data, .. } if space.inside(data).is_some() => Some(data.clone()),
         _ => None,
     });
     Ok((cursor.to_vec(), keys.collect()))
+}
+
+/// The upstream's refusal of what the sidecar asked as its own user.
+fn refusal(reply: &[u8], space: &KeySpace) -> BytesMut {
+    Back::AsIs.apply(reply, space, Proto::Resp2)
 }
 
 async fn count(walker: Walker, space: KeySpace) -> BytesMut {
@@ -284,7 +293,7 @@ async fn flush(walker: Walker, space: KeySpace) -> BytesMut {
                 if words.len() > 1 {
                     let reply = walker.ask(&request(&words)).await;
                     if reply.starts_with(b"-") {
-                        return reply;
+                        return refusal(&reply, &space);
                     }
                 }
             }

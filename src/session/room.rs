@@ -21,8 +21,8 @@ const LANES: u8 = 64;
 /// Of one tenant's clients that leave at once so many are taken leave of in one round of a worker's tasks.
 const ENDS_A_TURN: usize = 8;
 
-/// Makes the batcher of an upstream user.
-pub type MakeBatcher = Box<dyn Fn(Option<&UpstreamUser>) -> Rc<Batcher>>;
+/// Makes the batcher of an upstream user, which looks at the turns whether it is crowded.
+pub type MakeBatcher = Box<dyn Fn(Option<&UpstreamUser>, &Rc<Turns>) -> Rc<Batcher>>;
 
 /// One tenant in one worker.
 pub struct Room {
@@ -135,7 +135,8 @@ impl Rooms {
         make: MakeBatcher,
         metrics: &Metrics,
     ) -> Self {
-        let batcher = make(None);
+        let turns = Turns::start();
+        let batcher = make(None, &turns);
         let tenant = Arc::new(Tenant::nobody());
         let inventory = batcher.inventory(settings(&tenant, queue_ops_max), &namespaces);
         let nobody = Room::new(&tenant, inventory, None, Own::new(metrics, &tenant));
@@ -151,7 +152,7 @@ impl Rooms {
             nobody,
             metrics: metrics.clone(),
             lanes: Cell::new(0),
-            turns: Turns::start(),
+            turns,
         }
     }
 
@@ -220,6 +221,7 @@ impl Rooms {
         let inventory = self.inventory(tenant);
         let known = self.rooms.borrow().get(&tenant.name).map(|room| Rc::clone(&room.own));
         let own = known.unwrap_or_else(|| Own::new(&self.metrics, tenant));
+        own.share.window.resize(tenant.limits.window.unwrap_or(usize::MAX));
         let identity = tenant.upstream.as_ref().map(|(user, password)| {
             Rc::new(Credentials::new(vec![user.clone().into_bytes(), password.expose().as_bytes().to_vec()]))
         });
@@ -258,7 +260,7 @@ impl Rooms {
         if let Some((_, batcher)) = batchers.iter().find(|(known, _)| known.as_ref() == user) {
             return Rc::clone(batcher);
         }
-        let batcher = (self.make)(user);
+        let batcher = (self.make)(user, &self.turns);
         batchers.push((user.cloned(), Rc::clone(&batcher)));
         batcher
     }
@@ -272,6 +274,7 @@ fn settings(tenant: &Tenant, queue_ops_max: usize) -> SpaceSettings {
         bounds: SpaceBounds {
             queue_ops_max: tenant.limits.queue_ops.unwrap_or(queue_ops_max),
             acknowledge: tenant.acknowledge,
+            window: tenant.limits.window.unwrap_or(usize::MAX),
         },
     }
 }

@@ -31,11 +31,9 @@ impl Core {
         let Some(pin) = &self.pin else { return true };
         let Some(counted) = pin.guard.as_ref().and_then(|guard| guard.downcast_ref::<Pinned>()) else { return true };
         let everybodys = args.from(1).filter(|name| is_everybodys(name, by_pattern)).count() as u64;
-        if !counted.listens_to_everybody(everybodys) {
-            return false;
-        }
         // What replies that are still to come will say of it is not known.
         let known = (self.replies.waiting() == 0).then(|| pin.remembered().subscriptions.of(Family::Pattern) as u64);
-        !by_pattern || counted.subscribes(known, args.len() as u64 - 1)
+        let patterns = if by_pattern { args.len() as u64 - 1 } else { 0 };
+        counted.subscribes(known, patterns, everybodys)
     }
 }

@@ -119,6 +119,7 @@ impl Core {
     /// Takes one part's reply; the last one makes the command's of them all.
     fn part(&self, queued: Queued, parts: &Parts, last: bool) -> Rewrite {
         let (batcher, parts) = (self.room.inventory.clone(), Rc::clone(parts));
+        let on_error = self.told_apart.then(|| Rc::clone(&self.room.on_error));
         Box::new(move |reply, proto| {
             parts.borrow_mut().push(batcher.conclude(queued, reply));
             if !last {
@@ -126,7 +127,7 @@ impl Core {
             }
             match parts.take().into_iter().collect::<Result<Vec<_>, _>>() {
                 Ok(outcomes) => written(&Outcome::merge(outcomes), proto),
-                Err(refused) => refused,
+                Err(refused) => on_error.map_or_else(|| refused.clone(), |on_error| on_error(&refused, proto)),
             }
         })
     }

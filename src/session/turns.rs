@@ -33,7 +33,8 @@ const QUIET_AFTER: Duration = Duration::from_secs(10);
 pub struct Share {
     round: Cell<u64>,
     taken: Cell<u32>,
-    window: Rc<Window>,
+    /// Requests that others wait behind.
+    pub window: Rc<Window>,
 }
 
 /// A worker's rounds.
@@ -104,7 +105,8 @@ impl Turns {
     }
 
     /// More than one tenant asks for something.
-    fn are_several(&self) -> bool {
+    #[must_use]
+    pub fn are_several(&self) -> bool {
         let Some(changed) = self.changed.get() else { return false };
         let are_several = changed.elapsed() < QUIET_AFTER;
         if !are_several {

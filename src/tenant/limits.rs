@@ -152,18 +152,23 @@ impl Pinned {
         })
     }
 
-    /// It has so many patterns now, as far as that is `known`, and asks for more. False: the tenant would have too many.
-    pub fn subscribes(&self, known: Option<u64>, more: u64) -> bool {
+    /// It has so many patterns now, as far as that is `known`, and asks for more, and for channels that are everybody's; of those
+    /// all that it had count for as long as this lives. False: the tenant would have too many, and what it asked for does not
+    /// count.
+    pub fn subscribes(&self, known: Option<u64>, patterns: u64, everybodys: u64) -> bool {
         let has = self.patterns.get();
         let now = known.unwrap_or(has);
         self.live.patterns.fetch_sub(has.saturating_sub(now), Ordering::Relaxed);
         self.patterns.set(now.min(has));
-        more_of(&self.live.patterns, &self.patterns, more, self.patterns_max)
-    }
-
-    /// The same of channels that are everybody's. Those that it had count for as long as this lives.
-    pub fn listens_to_everybody(&self, more: u64) -> bool {
-        more_of(&self.live.everybodys, &self.everybodys, more, EVERYBODYS_MAX)
+        if !more_of(&self.live.everybodys, &self.everybodys, everybodys, EVERYBODYS_MAX) {
+            return false;
+        }
+        let may = more_of(&self.live.patterns, &self.patterns, patterns, self.patterns_max);
+        if !may {
+            self.live.everybodys.fetch_sub(everybodys, Ordering::Relaxed);
+            self.everybodys.set(self.everybodys.get() - everybodys);
+        }
+        may
     }
 }
 
@@ -223,16 +228,28 @@ mod tests {
     fn patterns_and_everybodys_channels_are_counted_together_until_their_connection_is_given_back() {
         let (live, limits) = (Arc::default(), Limits::default());
         let (one, two) = (Pinned::new(&live, &limits).expect("one"), Pinned::new(&live, &limits).expect("two"));
-        assert!(one.subscribes(Some(0), 1000) && two.subscribes(Some(0), 24) && !two.subscribes(None, 1));
+        assert!(one.subscribes(Some(0), 1000, 0) && two.subscribes(Some(0), 24, 0) && !two.subscribes(None, 1, 0));
         // It has unsubscribed from most of them.
-        assert!(one.subscribes(Some(10), 0) && two.subscribes(None, 990) && !one.subscribes(None, 1));
-        assert!(one.listens_to_everybody(16) && !two.listens_to_everybody(1) && two.listens_to_everybody(0));
+        assert!(one.subscribes(Some(10), 0, 0) && two.subscribes(None, 990, 0) && !one.subscribes(None, 1, 0));
+        assert!(one.subscribes(None, 0, 16) && !two.subscribes(None, 0, 1) && two.subscribes(None, 0, 0));
         drop(one);
-        assert!(two.subscribes(None, 10) && !two.subscribes(None, 1) && two.listens_to_everybody(16));
+        assert!(two.subscribes(None, 10, 0) && !two.subscribes(None, 1, 0) && two.subscribes(None, 0, 16));
         drop(two);
         assert_eq!((live.patterns.load(Ordering::Relaxed), live.everybodys.load(Ordering::Relaxed)), (0, 0));
         let many = Limits { pinned: Some(10_000), ..Limits::default() };
-        assert!(Pinned::new(&live, &many).is_some_and(|pinned| pinned.subscribes(Some(0), 40_000)));
+        assert!(Pinned::new(&live, &many).is_some_and(|pinned| pinned.subscribes(Some(0), 40_000, 0)));
+    }
+
+    #[test]
+    fn what_is_refused_counts_for_nothing() {
+        let (live, limits) = (Arc::default(), Limits::default());
+        let pinned = Pinned::new(&live, &limits).expect("one");
+        for _ in 0..3 {
+            assert!(!pinned.subscribes(None, 1025, 1) && !pinned.subscribes(None, 1, 17));
+        }
+        assert!(pinned.subscribes(None, 1024, 16));
+        drop(pinned);
+        assert_eq!((live.patterns.load(Ordering::Relaxed), live.everybodys.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]

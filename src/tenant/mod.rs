@@ -74,6 +74,8 @@ pub struct Limits {
     pub buffer_bytes: Option<usize>,
     /// Operations of the inventory that wait, a worker.
     pub queue_ops: Option<usize>,
+    /// Requests, and operations of the inventory, that are upstream in each worker while other tenants ask too.
+    pub window: Option<usize>,
 }
 
 impl Tenant {

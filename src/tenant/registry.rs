@@ -151,6 +151,7 @@ fn one(config: &Config, given: &config::Tenant, live: Arc<Live>) -> Result<Tenan
             // One of its requests is kept at least.
             buffer_bytes: usize::try_from(given.buffer_bytes_max.max(given.request_bytes_max)).ok(),
             queue_ops: some(given.queue_ops_max).and_then(|most| usize::try_from(most).ok()),
+            window: usize::try_from(given.window).ok(),
         },
         ..only(config, live)
     })

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::command_reply::command_table_of;
 use super::managed::Managed;
+use super::pool::{self, Claim};
 use super::target::Target;
 use super::wire::Wire;
 use crate::command::CommandTable;
@@ -143,6 +144,28 @@ pub async fn check_tenants(
     Ok(lines)
 }
 
+/// What is said of the namespaces that were begun with another number of cells than is configured now. A managed upstream runs
+/// for nobody now.
+///
+/// # Errors
+/// As of [`check_connect`].
+pub async fn check_cells(config: &Config, claims: &[Claim]) -> Result<Vec<String>, String> {
+    let url = &config.upstream.url;
+    if *url == UpstreamUrl::Managed {
+        return Ok(Vec::new());
+    }
+    let limit = Duration::from_millis(config.upstream.connect_timeout_ms);
+    let fault = |what: String| format!("upstream {url}: {what}");
+    let tls = UpstreamTls::load(&config.upstream).map_err(fault)?;
+    let mut wire = within(limit, connect(url, tls, limit)).await.map_err(fault)?;
+    let mut lines = Vec::new();
+    for claim in claims {
+        let known = query(&mut wire, limit, &["HGET", &claim.meta_key, "cells"]).await.map_err(fault)?;
+        lines.extend(pool::check(claim, &known).err().map(|error| error.detail));
+    }
+    Ok(lines)
+}
+
 async fn check_url(config: &Config, url: &UpstreamUrl) -> Result<CheckReport, String> {
     let limit = Duration::from_millis(config.upstream.connect_timeout_ms);
     let fault = |what: String| format!("upstream {url}: {what}");
@@ -167,6 +190,7 @@ async fn connect(url: &UpstreamUrl, tls: Option<Arc<UpstreamTls>>, limit: Durati
         reconnect_min: limit,
         reconnect_max: limit,
         reached: watch::Sender::default(),
+        tenants: Arc::default(),
     };
     Wire::connect(&target).await
 }

@@ -39,6 +39,14 @@ pub struct Knowledge {
     lost: AtomicUsize,
     failed: Notify,
     last_error: Mutex<Option<UpstreamError>>,
+    /// Where this is of another user and the upstream refuses it.
+    refusal: Mutex<Option<Refusal>>,
+}
+
+/// A user is not asked for again before then, whoever needs a connection.
+struct Refusal {
+    until: Instant,
+    times: u32,
 }
 
 impl Knowledge {
@@ -67,6 +75,12 @@ impl Knowledge {
     }
 
     /// See [`Self::of_another_user`].
+    #[must_use]
+    pub fn is_of_another(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// What is known for the sidecar's own user, where this is of another.
     pub(super) fn own(&self) -> Option<&Self> {
         self.own.as_deref()
     }
@@ -91,9 +105,33 @@ impl Knowledge {
         self.last_error().is_some_and(|error| error.kind == Kind::NoPassword)
     }
 
+    /// The upstream refuses the other user that this is of: nothing that needs a connection can be sent.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.own.is_some() && self.last_error().is_some_and(|error| error.kind == Kind::Auth)
+    }
+
+    /// The same, and it is not to be asked again yet.
+    pub(super) fn refused_of_late(&self) -> Option<UpstreamError> {
+        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of_late = refusal.as_ref().is_some_and(|refusal| Instant::now() < refusal.until);
+        self.last_error().filter(|_| is_of_late && self.is_refused())
+    }
+
+    /// The upstream has just refused the other user; the n-th time in a row it is left alone for so long.
+    pub(super) fn refused(&self, pause: impl Fn(u32) -> Duration) {
+        let (now, mut refusal) = (Instant::now(), self.refusal.lock().unwrap_or_else(PoisonError::into_inner));
+        // Connections that were being made at once are one attempt.
+        if refusal.as_ref().is_none_or(|refusal| refusal.until <= now) {
+            let times = refusal.as_ref().map_or(0, |refusal| refusal.times + 1);
+            *refusal = Some(Refusal { until: now + pause(times), times });
+        }
+    }
+
     /// A pooled connection was made. Returns whether it is in the place of one that was lost.
     pub(super) fn connected(&self) -> bool {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lost| lost.checked_sub(1)).is_ok()
     }
 

@@ -10,6 +10,7 @@ mod runs;
 pub mod state;
 
 use self::state::{Effect, OnError, State as Remembered, Watch};
+use super::refusal::Reader;
 use super::stream::Greeting;
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
@@ -197,7 +198,7 @@ impl Link {
         let inner = &mut *guard;
         if let State::Down(error) = &inner.state {
             self.metrics.error(ErrorOrigin::Upstream, ErrorKind::Unavailable);
-            ticket.complete(refusal(error).as_bytes());
+            ticket.complete(self.reader().refusal(error).as_bytes());
             return;
         }
         if matches!(inner.state, State::Closed) {
@@ -413,6 +414,16 @@ impl Link {
         self.inner.borrow_mut().wakeup.wake();
     }
 
+    /// Who reads what is said of this link.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        match (self.target.tenants.are_told_apart(), &self.greeting.identity) {
+            (false, _) => Reader::Anybody,
+            (true, None) => Reader::Tenant,
+            (true, Some(_)) => Reader::TenantWithUser,
+        }
+    }
+
     fn kind(&self) -> ConnectionKind {
         match &self.sharing {
             Sharing::Shared { .. } => ConnectionKind::Link,
@@ -454,23 +465,4 @@ pub fn new_scratch() -> Scratch {
 
 fn is_script(watch: &Option<Box<Watch>>) -> bool {
     watch.as_ref().is_some_and(|watch| watch.effect == Effect::Script)
-}
-
-/// The reply for what was never sent.
-#[must_use]
-pub fn unavailable(error: &UpstreamError) -> String {
-    let detail = error.detail.replace(['\r', '\n'], " ");
-    format!("-UNAVAILABLE the upstream cannot be reached ({detail}); this was not sent\r\n")
-}
-
-/// The reply for what was not sent because of this error: the upstream's own word where it has one for the client.
-#[must_use]
-pub fn refusal(error: &UpstreamError) -> String {
-    match error.kind {
-        // As it answers any command of a client that has not said who it is.
-        Kind::Auth if error.is_noauth() => "-NOAUTH Authentication required.\r\n".to_owned(),
-        // BUSY and LOADING too: it answers, and these are its words.
-        Kind::Auth | Kind::Reply | Kind::Refused => format!("-{}\r\n", error.detail.replace(['\r', '\n'], " ")),
-        _ => unavailable(error),
-    }
 }

@@ -216,7 +216,7 @@ impl fmt::Display for ManagedError {
                 "neither valkey-server nor redis-server is on PATH; install one (apt-get install redis-server, or \
                  valkey-server where the distribution has it) or name an upstream of your own",
             ),
-            Self::DataDir(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::DataDir(path, error) => write!(f, "sidecar.data_dir: {}: {error}", path.display()),
             Self::Locked(dir) => {
                 write!(
                     f,

@@ -3,6 +3,7 @@
 //! - [`link`], [`links`]: bytes in, bytes out: shared by many clients, or pinned to one
 //! - [`pool`]: what inventory batches travel on
 //! - [`managed`]: an upstream that the sidecar runs itself
+//! - [`refusal`], [`users`]: what clients are told where nothing can be sent, and the log of tenants' users
 //! - [`engine`], [`knowledge`], [`command_reply`], [`check`]: what it is, asked and never assumed
 
 pub mod check;
@@ -13,6 +14,8 @@ pub mod link;
 pub mod links;
 pub mod managed;
 pub mod pool;
+pub mod refusal;
 pub mod stream;
 pub mod target;
+pub mod users;
 pub mod wire;

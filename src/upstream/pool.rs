@@ -86,12 +86,17 @@ impl Manager {
             .build_unchecked(self)
     }
 
-    /// A tenant's user that the upstream refuses is the operator's to see: nobody else is told whose it is. Once.
-    fn tell(&self, error: &UpstreamError) {
-        let is_told = || self.knowledge.last_error().is_some_and(|last| last.kind == error.kind);
-        if error.kind == Kind::Auth && self.knowledge.own().is_some() && !is_told() {
-            let user = self.target.username.as_deref().unwrap_or_default();
-            tracing::warn!(user, %error, "the upstream refuses a tenant's upstream_user");
+    /// Of a tenant's user the log tells whether the upstream refuses it; and one that is refused is not tried again at once,
+    /// however many ask.
+    fn tell_of_user(&self, made: Result<(), &UpstreamError>) {
+        let (Some(_), Some(user)) = (self.knowledge.own(), &self.target.username) else { return };
+        match made {
+            Ok(()) => self.target.tenants.taken(user),
+            Err(error) if error.kind == Kind::Auth => {
+                self.knowledge.refused(|times| self.target.pause(times));
+                self.target.tenants.refused(user, error);
+            }
+            Err(_) => {}
         }
     }
 
@@ -161,12 +166,19 @@ impl Manager {
 }
 
 impl ManageConnection for Manager {
-    type Connection = PoolConnection;
+    /// bb8 moves it a dozen times between those who use it.
+    type Connection = Box<PoolConnection>;
     type Error = UpstreamError;
 
-    async fn connect(&self) -> Result<PoolConnection, UpstreamError> {
+    async fn connect(&self) -> Result<Box<PoolConnection>, UpstreamError> {
+        if let Some(error) = self.knowledge.refused_of_late() {
+            return Err(error);
+        }
         match tokio::time::timeout(self.target.connect_timeout * 2, self.make()).await {
-            Ok(made) => made.inspect_err(|error| self.tell(error)),
+            Ok(made) => {
+                self.tell_of_user(made.as_ref().map(|_| ()));
+                made.map(Box::new)
+            }
             Err(_) => Err(UpstreamError::new(
                 Kind::Connect,
                 format!("{}: not ready within {:?}", self.target.address, self.target.connect_timeout * 2),
@@ -174,11 +186,11 @@ impl ManageConnection for Manager {
         }
     }
 
-    async fn is_valid(&self, connection: &mut PoolConnection) -> Result<(), UpstreamError> {
+    async fn is_valid(&self, connection: &mut Box<PoolConnection>) -> Result<(), UpstreamError> {
         connection.wire.ask(&[b"PING"]).await.map(drop)
     }
 
-    fn has_broken(&self, connection: &mut PoolConnection) -> bool {
+    fn has_broken(&self, connection: &mut Box<PoolConnection>) -> bool {
         connection.broken || connection.is_closed()
     }
 }
@@ -292,7 +304,7 @@ impl PoolConnection {
 }
 
 /// What HGET says of a namespace's cells.
-fn check(claim: &Claim, known: &Value) -> Result<(), UpstreamError> {
+pub(super) fn check(claim: &Claim, known: &Value) -> Result<(), UpstreamError> {
     let Value::BulkString(known) = known else { return Ok(()) };
     let (known, ours) = (String::from_utf8_lossy(known).into_owned(), claim.cells.to_string());
     if known == ours {

@@ -1,5 +1,6 @@
 //! Where the upstream is and who the sidecar is there.
 
+use super::users::TenantUsers;
 use crate::config::{Address, Secret};
 use crate::tls::UpstreamTls;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Target {
     pub reconnect_max: Duration,
     /// Counts the connections that the pools made; whoever pauses after a failure need pause no longer then. Shared by the clones.
     pub reached: watch::Sender<u64>,
+    /// What is to be known of tenants. Shared by the clones.
+    pub tenants: Arc<TenantUsers>,
 }
 
 /// The name of the sidecar's own connections on this host. What a name may not have (blanks, what cannot be printed) is left out.

@@ -5,6 +5,7 @@
 use super::stream::Stream;
 use super::target::Target;
 use crate::error::{Kind, UpstreamError};
+use crate::resp::number::{self, Number};
 use crate::resp::{ReplyScanner, write};
 use bb8_redis::redis::Value;
 use bytes::{Bytes, BytesMut};
@@ -38,13 +39,20 @@ impl Wire {
             None => Ok(Value::Okay),
         };
         said.map_err(|error| match error.kind {
+            // It says so before it reads anything.
+            Kind::Reply if error.detail.contains("max number of clients") => error,
             Kind::Auth | Kind::Reply => {
                 UpstreamError::new(Kind::Auth, format!("it refuses the user name or the password ({})", error.detail))
             }
             _ => error,
         })?;
         if target.db != 0 {
-            wire.ask(&[b"SELECT", target.db.to_string().as_bytes()]).await?;
+            wire.ask(&[b"SELECT", target.db.to_string().as_bytes()]).await.map_err(|error| match error.kind {
+                Kind::Reply => {
+                    UpstreamError::new(Kind::Unfit, format!("it refuses database {} ({})", target.db, error.detail))
+                }
+                _ => error,
+            })?;
         }
         Ok(wire)
     }
@@ -137,15 +145,20 @@ fn reply(bytes: &Bytes) -> Result<Reply, UpstreamError> {
 
 /// One value of RESP2, whole as the scanner found it; None: it is none.
 fn value(bytes: &[u8], at: &mut usize) -> Option<Value> {
-    let line_end = *at + memchr::memchr(b'\r', bytes.get(*at..)?)?;
-    let (kind, line) = bytes.get(*at..line_end)?.split_first()?;
-    *at = line_end + 2;
-    let number = || std::str::from_utf8(line).ok()?.parse::<i64>().ok();
+    let (kind, rest) = bytes.get(*at..)?.split_first()?;
+    if *kind == b'+' {
+        let line = &rest[..memchr::memchr(b'\r', rest)?];
+        *at += 1 + line.len() + 2;
+        return Some(match line {
+            b"OK" => Value::Okay,
+            _ => Value::SimpleString(String::from_utf8_lossy(line).into_owned()),
+        });
+    }
+    let Number::Whole { value: number, len } = number::line(rest) else { return None };
+    *at += 1 + len;
     Some(match kind {
-        b':' => Value::Int(number()?),
-        b'+' if line == b"OK" => Value::Okay,
-        b'+' => Value::SimpleString(String::from_utf8_lossy(line).into_owned()),
-        b'$' => match usize::try_from(number()?) {
+        b':' => Value::Int(number),
+        b'$' => match usize::try_from(number) {
             Err(_) => Value::Nil,
             Ok(length) => {
                 let text = bytes.get(*at..*at + length)?.to_vec();
@@ -153,7 +166,7 @@ fn value(bytes: &[u8], at: &mut usize) -> Option<Value> {
                 Value::BulkString(text)
             }
         },
-        b'*' => match usize::try_from(number()?) {
+        b'*' => match usize::try_from(number) {
             Err(_) => Value::Nil,
             Ok(length) => {
                 let mut items = Vec::with_capacity(length.min(bytes.len() / 3));

@@ -118,8 +118,17 @@ impl Sidecar {
 
     /// How much memory it holds, in KiB.
     pub fn resident_kib(&self) -> u64 {
+        self.kib("VmRSS:")
+    }
+
+    /// How much of its address space is taken, in KiB.
+    pub fn virtual_kib(&self) -> u64 {
+        self.kib("VmSize:")
+    }
+
+    fn kib(&self, which: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).expect("a line of it");
         line.trim().trim_end_matches(" kB").parse().expect("kB")
     }
 

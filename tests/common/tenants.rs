@@ -40,12 +40,17 @@ impl Tenanted {
 
     /// The same with these settings, and what is to be in its directory made before.
     pub fn start_with(redis: &Redis, text: &str, settings: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_at(&redis.url(), text, settings, prepare)
+    }
+
+    /// The same, where the upstream is at this address.
+    pub fn start_at(url: &str, text: &str, settings: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let dir = TempDir::new().expect("a directory");
         prepare(dir.path());
         std::fs::write(dir.path().join("sentinel.toml"), text.replace("DIR", &dir.path().display().to_string()))
             .expect("the configuration");
-        let (path, url) = (dir.path().join("sentinel.toml").display().to_string(), redis.url());
-        let mut args = vec!["--config", &path, "--upstream", &url, "--set", PATIENT];
+        let path = dir.path().join("sentinel.toml").display().to_string();
+        let mut args = vec!["--config", &path, "--upstream", url, "--set", PATIENT];
         for setting in settings {
             args.extend(["--set", setting]);
         }

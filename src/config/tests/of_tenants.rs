@@ -81,7 +81,20 @@ fn a_tenants_fault_names_its_line_and_key_and_never_a_password() {
             "[[tenants]]\nname = \"a\"\npassword = \"x\"\nupstream_user = \"a b\"\nupstream_password = \"y\"",
             "f.toml:4: tenants.upstream_user: \"a b\" has a blank",
         ),
-        ("[[tenants]]\nname = \"a\"\npassword = 12345678", "f.toml:3: tenants.password: invalid type"),
+        (
+            "[[tenants]]\nname = \"a\"\npassword = 12345678",
+            "f.toml:3: tenants.password: it is not a string (write it in quotes)",
+        ),
+        ("[[tenants]]\nname = 5", "f.toml:2: tenants.name: 5 is not a string (write it in quotes)"),
+        (
+            "[[tenants]]\nname = \"a\"\nflushdb = \"yes\"",
+            "f.toml:3: tenants.flushdb: \"yes\" is neither true nor false",
+        ),
+        (
+            "[[tenants]]\nname = \"a\"\ndeny = \"@dangerous\"",
+            "f.toml:3: tenants.deny: \"@dangerous\" is not a list of strings, such as [\"flushall\", \"@dangerous\"]",
+        ),
+        ("[[tenants]]\nname = \"a\"\nallow = [5]", "f.toml:3: tenants.allow: [5] is not a list of strings, such as"),
         (
             "[[tenants]]\nname = \"a\"\npassword = \"x\"\nupstream_user = \"u\"",
             "f.toml:4: tenants.upstream_user: upstream_user and its password go together",

@@ -4,15 +4,21 @@
 use super::runs::{Run, RunList, Runs};
 use super::{Job, Space};
 use crate::inventory::id::{LotId, Mint, Minted, Token, minted_ms, token as new_token};
-use crate::inventory::operation::{Work, int, refused};
+use crate::inventory::operation::{Expect, Work, int, refused};
 use crate::inventory::reply::{Insufficient, Outcome, Refusal};
 use crate::metrics::Status;
 use crate::resp::write::RequestWriter;
 use bb8_redis::redis::Value;
 use std::rc::Rc;
 
+/// Operations that one result is due for.
+enum Group {
+    Alone(Member),
+    Together(Box<Together>),
+}
+
 /// Operations that the script is told of together.
-struct Group {
+struct Together {
     /// Of those that can be told together the same.
     hash: u64,
     kind: Kind,
@@ -27,7 +33,6 @@ enum Kind {
     Reserve(LotId, bool),
     Commit,
     RollBack,
-    Alone,
 }
 
 /// An operation of a group.
@@ -59,6 +64,8 @@ pub(super) struct Call {
     groups: Vec<Group>,
     /// The one that the last operation joined.
     last: usize,
+    /// Each letter of the operations that travel alone, once.
+    letters: Vec<u8>,
 }
 
 /// What the script's answer says of one operation.
@@ -78,14 +85,17 @@ impl Call {
             let space = &jobs[position].space;
             let found = calls.iter().position(|call| call.cell == cell && Rc::ptr_eq(&call.space, space));
             let place = found.unwrap_or_else(|| {
-                calls.push(Self { space: Rc::clone(space), cell, groups: Vec::with_capacity(4), last: 0 });
+                let (space, groups) = (Rc::clone(space), Vec::with_capacity(4));
+                calls.push(Self { space, cell, groups, last: 0, letters: Vec::new() });
                 calls.len() - 1
             });
             calls[place].add(jobs, position, number, mint);
         }
         for group in calls.iter_mut().flat_map(|call| &mut call.groups) {
             // The script goes through a log once, in its places' order.
-            if !group.listed.is_empty() {
+            if let Group::Together(group) = group
+                && !group.listed.is_empty()
+            {
                 group.members.sort_unstable_by_key(|member| member.order);
             }
         }
@@ -100,7 +110,7 @@ impl Call {
             Some(client) if self.groups.len() > 1 => client.last_group(number) as usize,
             _ => 0,
         };
-        let fits = |group: &Group| match (&job.operation.work, group.kind) {
+        let fits = |group: &Together| match (&job.operation.work, group.kind) {
             (Work::Reserve { minted: Some(minted), .. }, Kind::Reserve(lot, false)) => minted.lot == lot,
             (Work::Reserve { minted: None, sku, ttl_ms, .. }, Kind::Reserve(_, true)) => {
                 matches!(&earlier[group.first()].operation.work,
@@ -109,38 +119,44 @@ impl Call {
             (Work::Commit(..), Kind::Commit) | (Work::RollBack(_), Kind::RollBack) => true,
             _ => false,
         };
+        let fits_at = |index: usize, hash: Option<u64>| match self.groups.get(index) {
+            Some(Group::Together(group)) => hash.is_none_or(|hash| group.hash == hash) && fits(group),
+            _ => false,
+        };
         let found = match &job.operation.work {
-            Work::Script(_) => None,
+            Work::Script(..) => None,
             // Of those that it fits into the last one is meant, and what the operation ahead joined was the last one for that.
-            _ if first <= self.last && self.groups.get(self.last).is_some_and(fits) => Some(self.last),
+            _ if first <= self.last && fits_at(self.last, None) => Some(self.last),
             work => {
-                let hash = hash(work);
-                let fits = |&index: &usize| self.groups[index].hash == hash && fits(&self.groups[index]);
-                (first..self.groups.len()).rev().find(fits)
+                let hash = Some(hash(work));
+                (first..self.groups.len()).rev().find(|&index| fits_at(index, hash))
             }
         };
-        let index = found.unwrap_or_else(|| {
-            let (hash, room) = match &job.operation.work {
-                Work::Script(_) => (0, 1),
-                work => (hash(work), 16),
-            };
-            let kind = match &job.operation.work {
-                Work::Reserve { minted: Some(minted), .. } => Kind::Reserve(minted.lot, false),
-                Work::Reserve { minted: None, .. } => Kind::Reserve(mint.lot(), true),
-                Work::Commit(..) => Kind::Commit,
-                Work::RollBack(_) => Kind::RollBack,
-                Work::Script(..) => Kind::Alone,
-            };
-            self.groups.push(Group { hash, kind, members: Vec::with_capacity(room), listed: Vec::new() });
-            self.groups.len() - 1
-        });
+        let index = found.unwrap_or(self.groups.len());
         self.last = index;
         if index > 0
             && let Some(client) = job.client()
         {
             client.join_group(number, index as u32);
         }
-        let group = &mut self.groups[index];
+        let position = position as u32;
+        if found.is_none() {
+            let kind = match &job.operation.work {
+                Work::Reserve { minted: Some(minted), .. } => Kind::Reserve(minted.lot, false),
+                Work::Reserve { minted: None, .. } => Kind::Reserve(mint.lot(), true),
+                Work::Commit(..) => Kind::Commit,
+                Work::RollBack(_) => Kind::RollBack,
+                Work::Script(args, _) => {
+                    if !self.letters.contains(&args.letter()) {
+                        self.letters.push(args.letter());
+                    }
+                    return self.groups.push(Group::Alone(Member { position, order: (0, 0) }));
+                }
+            };
+            let (hash, members) = (hash(&job.operation.work), Vec::with_capacity(16));
+            self.groups.push(Group::Together(Box::new(Together { hash, kind, members, listed: Vec::new() })));
+        }
+        let Group::Together(group) = &mut self.groups[index] else { return };
         let order = match (group.kind, &mut job.operation.work) {
             (Kind::Reserve(lot, true), Work::Reserve { minted, .. }) => {
                 let place = group.members.len() as u16 + 1;
@@ -151,25 +167,17 @@ impl Call {
             (_, Work::RollBack(minted)) => group.list(minted, None),
             _ => (0, 0),
         };
-        group.members.push(Member { position: position as u32, order });
+        group.members.push(Member { position, order });
     }
 
     /// Each letter of the operations that travel alone, once.
-    pub(super) fn letters(&self, jobs: &[Job]) -> Vec<u8> {
-        let mut letters: Vec<u8> = Vec::new();
-        for group in self.groups.iter().filter(|group| group.kind == Kind::Alone) {
-            if let Work::Script(script) = &jobs[group.first()].operation.work
-                && !letters.contains(&script.0.letter())
-            {
-                letters.push(script.0.letter());
-            }
-        }
-        letters
+    pub(super) fn letters(&self) -> &[u8] {
+        &self.letters
     }
 
     /// Among them is what may be the first that its namespace holds.
-    pub(super) fn may_begin_namespace(&self, jobs: &[Job]) -> bool {
-        self.letters(jobs).iter().any(|letter| matches!(letter, b'T' | b'A' | b'P'))
+    pub(super) fn may_begin_namespace(&self) -> bool {
+        self.letters.iter().any(|letter| matches!(letter, b'T' | b'A' | b'P'))
     }
 
     /// Appends the operations in the script's words (lua/ops).
@@ -190,9 +198,18 @@ impl Call {
     }
 
     /// Where the `index`-th result says that all of its operations, a sale's, did what they were to do: their positions.
-    pub(super) fn done(&self, index: usize, result: &Value) -> Option<impl Iterator<Item = usize>> {
+    pub(super) fn done<'a>(
+        &'a self,
+        index: usize,
+        jobs: &[Job],
+        result: &Value,
+    ) -> Option<impl Iterator<Item = usize> + use<'a>> {
         let group = &self.groups[index];
-        (group.kind != Kind::Alone && int(result) == Some(1)).then(|| group.positions())
+        let is_of_a_sale = match group {
+            Group::Alone(member) => matches!(jobs[member.place()].operation.work, Work::Script(_, Expect::Done)),
+            Group::Together(_) => true,
+        };
+        (int(result) == Some(1) && is_of_a_sale).then(|| group.positions())
     }
 
     /// What the `index`-th result says of each of its operations, in the order of `members`.
@@ -203,17 +220,18 @@ impl Call {
         result: &Value,
         mut each: impl FnMut(&mut Job, Answer),
     ) {
-        let group = &self.groups[index];
-        match group.kind {
-            Kind::Alone => {
-                for position in group.positions() {
-                    let job = &mut jobs[position];
-                    if let Work::Script(script) = &job.operation.work {
-                        let outcome = script.1.outcome(result);
-                        each(job, Answer::Outcome(outcome));
-                    }
+        let group = match &self.groups[index] {
+            Group::Together(group) => group,
+            Group::Alone(member) => {
+                let job = &mut jobs[member.place()];
+                if let Work::Script(_, expect) = &job.operation.work {
+                    let outcome = expect.outcome(result);
+                    each(job, Answer::Outcome(outcome));
                 }
+                return;
             }
+        };
+        match group.kind {
             Kind::Reserve(..) => {
                 let (refused, mut runs) = (refused(result), Runs::new(result));
                 for position in group.positions() {
@@ -252,35 +270,70 @@ impl Call {
     }
 }
 
+impl Member {
+    /// In the batch.
+    fn place(&self) -> usize {
+        self.position as usize
+    }
+}
+
 impl Group {
+    fn positions(&self) -> impl Iterator<Item = usize> {
+        let members = match self {
+            Self::Alone(member) => std::slice::from_ref(member),
+            Self::Together(group) => &group.members,
+        };
+        members.iter().map(Member::place)
+    }
+
+    fn write(&self, jobs: &[Job], request: &mut RequestWriter) {
+        match self {
+            Self::Alone(member) => {
+                if let Work::Script(args, _) = &jobs[member.place()].operation.work {
+                    request.args(args.written());
+                }
+            }
+            Self::Together(group) => group.write(jobs, request),
+        }
+    }
+}
+
+impl Together {
     /// The position of its first operation.
     fn first(&self) -> usize {
-        self.members[0].position as usize
+        self.members[0].place()
     }
 
     fn positions(&self) -> impl Iterator<Item = usize> {
-        self.members.iter().map(|member| member.position as usize)
+        self.members.iter().map(Member::place)
     }
 
     /// Takes an end of this reservation in; `token` of a commit. Returns where it stands among the others.
-    fn list(&mut self, minted: &Minted, mut token: Option<&mut Option<Token>>) -> (u16, u16) {
+    fn list(&mut self, minted: &Minted, token: Option<&mut Option<Token>>) -> (u16, u16) {
         let (index, place) = minted.in_log();
-        let (bit, known) = (1 << (place - 1), token.as_ref().and_then(|token| **token));
+        let bit = 1 << (place - 1);
         let fits = |listed: &Listed| {
             listed.index == index
                 && listed.lot == minted.lot
                 && listed.places & bit == 0
-                && (token.is_none() || known.map_or(listed.new, |known| known == listed.token))
+                && match &token {
+                    None => true,
+                    Some(None) => listed.new,
+                    Some(Some(known)) => listed.token == *known,
+                }
         };
         let at = self.listed.iter().rposition(fits).unwrap_or_else(|| {
-            let minted_now = || if token.is_some() { new_token() } else { Token::default() };
-            let (lot, places, new) = (minted.lot, 0, known.is_none());
-            self.listed.push(Listed { lot, index, places, token: known.unwrap_or_else(minted_now), new });
+            let (token, new) = match &token {
+                None => (Token::default(), true),
+                Some(None) => (new_token(), true),
+                Some(Some(known)) => (*known, false),
+            };
+            self.listed.push(Listed { lot: minted.lot, index, places: 0, token, new });
             self.listed.len() - 1
         });
         self.listed[at].places |= bit;
-        if let Some(token) = &mut token {
-            **token = Some(self.listed[at].token);
+        if let Some(token) = token {
+            *token = Some(self.listed[at].token);
         }
         (at as u16, place)
     }
@@ -303,13 +356,7 @@ impl Group {
                 }
                 request.arg(if self.kind == Kind::Commit { b"c" } else { b"b" }).arg(&list);
             }
-            (Kind::Alone | Kind::Reserve(..), work) => {
-                if let Work::Script(script) = work {
-                    script.0.iter().for_each(|arg| {
-                        request.arg(arg);
-                    });
-                }
-            }
+            (Kind::Reserve(..), _) => {}
         }
     }
 }

@@ -21,6 +21,32 @@ pub(super) struct State {
     next_batch: u64,
 }
 
+/// What goes together.
+pub(super) struct Batch {
+    pub jobs: Vec<Job>,
+    /// All of it is answered when this is done.
+    pub acknowledge: Acknowledge,
+    /// How many of them are whose.
+    pub shares: Vec<(Rc<Space>, usize)>,
+}
+
+/// How much may be on its way.
+#[derive(Clone, Copy)]
+struct Bounds {
+    batch_ops_max: usize,
+    /// Of those that wait for the same.
+    batches_max: usize,
+    /// Others ask too: of each namespace there is no more than its window.
+    crowded: bool,
+}
+
+impl Bounds {
+    /// How many more of this namespace's.
+    fn room(&self, space: &Space) -> usize {
+        if self.crowded { space.bounds.get().window.saturating_sub(space.under_way.get()) } else { usize::MAX }
+    }
+}
+
 /// A batch that is being put together.
 struct Filling {
     id: u64,
@@ -79,8 +105,10 @@ impl State {
     }
 
     /// Something waits that a batch more may take.
-    fn may_go(&self, batches_max: usize) -> bool {
-        self.ready.iter().any(|space| self.has_place(space.bounds.get().acknowledge, batches_max))
+    fn may_go(&self, bounds: Bounds) -> bool {
+        self.ready
+            .iter()
+            .any(|space| bounds.room(space) > 0 && self.has_place(space.bounds.get().acknowledge, bounds.batches_max))
     }
 
     /// Among how many namespaces, one more included, the queue is shared.
@@ -95,6 +123,11 @@ impl State {
         // Nearly always all of them may go, and none is stepped over.
         let free = queue.iter().take(most.min(look)).take_while(|job| filling.takes_first(job)).count();
         let (mut held, mut left, mut look) = (VecDeque::new(), most - free, look - free);
+        if filling.jobs.is_empty() && free == queue.len() {
+            // As they lie: the next ones get another room, of the same size.
+            filling.jobs = std::mem::replace(&mut *queue, VecDeque::with_capacity(free)).into();
+            return true;
+        }
         filling.jobs.extend(queue.drain(..free));
         let mut room = true;
         while left > 0 && look > 0 {
@@ -125,13 +158,15 @@ impl State {
     }
 
     /// The next batch. Namespaces share it, so that one whose queue is long does not keep others waiting; what one leaves of
-    /// its share others have. All of it is answered when the same is done, which is told beside it.
-    fn fill(&mut self, batch_ops_max: usize, batches_max: usize) -> (Vec<Job>, Acknowledge) {
+    /// its share others have.
+    fn fill(&mut self, bounds: Bounds) -> Batch {
+        let batch_ops_max = bounds.batch_ops_max;
         self.next_batch += 1;
-        let jobs = Vec::with_capacity(self.queued.min(batch_ops_max));
-        let mut filling = Filling { id: self.next_batch, jobs, args: 0 };
+        let mut shares: Vec<(Rc<Space>, usize)> = Vec::new();
+        let mut filling = Filling { id: self.next_batch, jobs: Vec::new(), args: 0 };
         let mut acknowledge = Acknowledge::Memory;
-        // Whose turn it was, but that the batch is answered at another time: they go first next time.
+        // Whose turn it was, but that the batch is answered at another time or that enough of theirs is on its way: they go
+        // first next time.
         let mut passed_over = Vec::new();
         for round in 0..2 {
             for _ in 0..self.ready.len() {
@@ -141,45 +176,60 @@ impl State {
                 }
                 let Some(space) = self.ready.pop_front() else { break };
                 let own = space.bounds.get().acknowledge;
+                let room = bounds.room(&space);
                 // Where all of the first one's operations must wait the next one decides.
-                if filling.jobs.is_empty() {
+                if filling.jobs.is_empty() && room > 0 {
                     acknowledge = own;
                 }
-                if acknowledge != own || !self.has_place(own, batches_max) {
+                if acknowledge != own || room == 0 || !self.has_place(own, bounds.batches_max) {
                     passed_over.push(space);
                     continue;
                 }
                 let share = if round == 0 { batch_ops_max.div_ceil(self.ready.len() + 1).min(left) } else { left };
+                let taken = filling.jobs.len();
                 // Each namespace is looked at as far: one whose clients all wait must not hide another.
-                let room = Self::take(&mut filling, &space, share, batch_ops_max * LOOK_AHEAD);
+                let goes_on = Self::take(&mut filling, &space, share.min(room), batch_ops_max * LOOK_AHEAD);
+                let taken = filling.jobs.len() - taken;
+                if taken > 0 {
+                    space.under_way.set(space.under_way.get() + taken);
+                    shares.push((Rc::clone(&space), taken));
+                }
                 if !space.queue.borrow().is_empty() {
                     self.ready.push_back(space);
                 }
-                if !room {
+                if !goes_on {
                     break;
                 }
             }
         }
         passed_over.into_iter().rev().for_each(|space| self.ready.push_front(space));
         self.queued -= filling.jobs.len();
-        (filling.jobs, acknowledge)
+        Batch { jobs: filling.jobs, acknowledge, shares }
     }
 }
 
 impl Batcher {
-    /// The next batch and what it waits for, or none: nothing waits that may go.
-    pub(super) fn take_batch(&self) -> Option<(Vec<Job>, Acknowledge)> {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            batch_ops_max: self.limits.batch_ops_max,
+            batches_max: self.limits.batches_max,
+            crowded: (self.crowded)(),
+        }
+    }
+
+    /// The next batch, or none: nothing waits that may go.
+    pub(super) fn take_batch(&self) -> Option<Batch> {
         let mut state = self.state.borrow_mut();
-        let batches_max = self.limits.batches_max;
-        if !state.may_go(batches_max) {
+        let bounds = self.bounds();
+        if !state.may_go(bounds) {
             return None;
         }
-        let (batch, acknowledge) = state.fill(self.limits.batch_ops_max, batches_max);
-        if batch.is_empty() {
+        let batch = state.fill(bounds);
+        if batch.jobs.is_empty() {
             return None;
         }
-        state.started(acknowledge);
-        Some((batch, acknowledge))
+        state.started(batch.acknowledge);
+        Some(batch)
     }
 
     /// Brings the metric up to date: once for all that came and went in a round.
@@ -197,7 +247,7 @@ impl Batcher {
     /// Nothing is waited for that is not there.
     pub(super) async fn gather(&self) {
         let mut before = 0;
-        while self.state.borrow().may_go(self.limits.batches_max) {
+        while self.state.borrow().may_go(self.bounds()) {
             let waiting = self.state.borrow().queued;
             if waiting <= before || waiting >= self.limits.batch_ops_max {
                 return;

@@ -1,6 +1,7 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
 use super::call::{Answer, Call};
+use super::queue::Batch;
 use super::space::{is_met, write_wait};
 use super::{Batcher, Job, Replies, SETTLE_MAX, Space};
 use crate::config::Acknowledge;
@@ -24,6 +25,8 @@ pub(super) const OPS_MEMORY: Duration = Duration::from_secs(60 * 60);
 const REFUSED_MAX: u32 = 4;
 /// The first pause after such a refusal; it doubles.
 const REFUSED_PAUSE: Duration = Duration::from_millis(25);
+/// Room for a call of usual size: what stands ahead of its operations is some 600 bytes.
+const USUAL_CALL_BYTES: usize = 1000;
 
 /// Names a batch and counts its sendings, for the script to tell one that was overtaken (lua/lib/run.lua).
 struct Sending {
@@ -59,7 +62,7 @@ impl Batcher {
             request.arg(key.as_bytes());
         }
         request.number(call.space.settings.remember_ms).number(OPS_MEMORY.as_millis() as u64).number(head.settle_max);
-        request.arg(&head.batch).number(head.attempt).arg(&call.letters(jobs));
+        request.arg(&head.batch).number(head.attempt).arg(call.letters());
         call.write(jobs, request);
     }
 
@@ -67,7 +70,7 @@ impl Batcher {
         let head = Head { settle_max: SETTLE_MAX, batch: sending.batch, attempt: sending.attempt };
         let mut out = BytesMut::new();
         for call in calls {
-            let mut evalsha = RequestWriter::default();
+            let mut evalsha = RequestWriter::with_capacity(USUAL_CALL_BYTES);
             evalsha.arg(b"EVALSHA").arg(sha.as_bytes());
             self.write_call(&mut evalsha, call, jobs, &head);
             evalsha.finish(&mut out);
@@ -77,8 +80,9 @@ impl Batcher {
 }
 
 /// Sends the batch until each of its operations is answered.
-pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>, acknowledge: Acknowledge) {
-    let _place = InFlight(Rc::clone(&batcher), acknowledge);
+pub(super) async fn run_batch(batcher: Rc<Batcher>, batch: Batch) {
+    let Batch { mut jobs, acknowledge, shares } = batch;
+    let _place = InFlight { batcher: Rc::clone(&batcher), acknowledge, shares };
     let pool = batcher.pool(acknowledge);
     let mut sending = Sending { batch: token(), attempt: 0, refused: 0, unconnected: 0, lost: 0 };
     while !jobs.is_empty() {
@@ -101,12 +105,17 @@ pub(super) async fn run_batch(batcher: Rc<Batcher>, mut jobs: Vec<Job>, acknowle
 }
 
 /// A batch's place among those in flight; given back also where the batch's task ends by a panic.
-struct InFlight(Rc<Batcher>, Acknowledge);
+struct InFlight {
+    batcher: Rc<Batcher>,
+    acknowledge: Acknowledge,
+    shares: Vec<(Rc<Space>, usize)>,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.state.borrow_mut().ended(self.1);
-        self.0.changed.notify_one();
+        self.shares.iter().for_each(|(space, count)| space.under_way.set(space.under_way.get() - count));
+        self.batcher.state.borrow_mut().ended(self.acknowledge);
+        self.batcher.changed.notify_one();
     }
 }
 
@@ -177,10 +186,10 @@ struct Unclaimed {
 }
 
 /// Makes sure that each namespace has the cells that its operations were sorted into.
-async fn claim_namespaces(connection: &mut PoolConnection, calls: &[Call], jobs: &[Job]) -> Result<(), Unclaimed> {
+async fn claim_namespaces(connection: &mut PoolConnection, calls: &[Call]) -> Result<(), Unclaimed> {
     for call in calls {
         let space = &call.space;
-        let done = if call.may_begin_namespace(jobs) {
+        let done = if call.may_begin_namespace() {
             connection.claim_cells(&space.claim).await
         } else if space.checked.get() {
             continue;
@@ -211,7 +220,7 @@ async fn attempt(
     let gives: Vec<u64> = calls.iter().map(|call| call.space.sold_out.gives(call.cell)).collect();
     // Half of the deadline: a connection that is half open must leave time for another.
     let patience = earliest.min(Instant::now() + batcher.limits.deadline / 2);
-    match timeout_at(patience, claim_namespaces(connection, &calls, &jobs)).await {
+    match timeout_at(patience, claim_namespaces(connection, &calls)).await {
         Ok(Ok(())) => {}
         Ok(Err(Unclaimed { space, error })) if error.kind == Kind::Unfit => {
             for job in jobs.iter_mut().filter(|job| Rc::ptr_eq(&job.space, &space)) {
@@ -356,7 +365,7 @@ fn answer_call(batcher: &Batcher, call: &Call, jobs: &mut [Job], value: &Value, 
             continue;
         };
         if asked.assured
-            && let Some(members) = call.done(index, result)
+            && let Some(members) = call.done(index, jobs, result)
         {
             members.for_each(|member| batcher.done_among(&mut jobs[member], &mut replies));
             continue;

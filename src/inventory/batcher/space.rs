@@ -68,6 +68,8 @@ pub struct SpaceBounds {
     pub queue_ops_max: usize,
     /// Before an operation of it is answered.
     pub acknowledge: Acknowledge,
+    /// Operations of it that are on their way at most while other tenants ask for something: what is before theirs at the upstream.
+    pub window: usize,
 }
 
 /// What all workers of a sidecar know of each namespace.
@@ -122,6 +124,8 @@ pub struct Space {
     pub(super) cell_keys: Vec<CellKeys>,
     pub(super) claim: Claim,
     pub(super) queue: RefCell<VecDeque<Job>>,
+    /// Operations of it that are in batches on their way.
+    pub(super) under_way: Cell<usize>,
     pub(super) bounds: Cell<SpaceBounds>,
     /// The upstream was asked whether the namespace has so many cells.
     pub(super) checked: Cell<bool>,
@@ -138,6 +142,7 @@ impl Space {
             marks: known.marks,
             sold_out: known.sold_out,
             queue: RefCell::default(),
+            under_way: Cell::new(0),
             checked: Cell::new(false),
             bounds: Cell::new(settings.bounds),
             metrics: metrics.clone(),

@@ -23,13 +23,12 @@ fn parse(args: &Args<'_>, context: &Context<'_>) -> Result<Request, Refusal> {
     let mut reference = None;
     let mut index = 2;
     while index < args.len() {
-        if args.is(index, "QTY") || args.is(index, "RECLAIM") {
-            return Err(grammar::later(if args.is(index, "QTY") { "QTY" } else { "RECLAIM" }));
-        }
         match args.get(index + 1) {
             Some(value) if reference.is_none() && args.is(index, "REF") => {
                 reference = Some(grammar::name(value, "reference")?);
             }
+            _ if args.is(index, "QTY") => return Err(grammar::later("QTY")),
+            _ if args.is(index, "RECLAIM") => return Err(grammar::later("RECLAIM")),
             _ => return Err(grammar::syntax()),
         }
         index += 2;

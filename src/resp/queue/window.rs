@@ -6,10 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Requests under way: simple ones take an upstream less than 50 microseconds in all. Twice as many made another client's p99 half
-/// as long again, half as many made it no shorter (GET and SET, 20 clients × 256 beside 4 unpipelined ones).
-const WINDOW: usize = 64;
-/// What a client that has waited may hand over before those that still do.
+/// What a client that has waited may hand over before those that still do. A window is not smaller.
 const TURN: usize = 16;
 
 /// A client among those that share its window.
@@ -41,19 +38,35 @@ impl Turn {
 }
 
 /// See the module. It counts always, and bounds those who ask for [room](ReplyQueue::room).
-#[derive(Default)]
 pub struct Window {
+    size: Cell<usize>,
     under_way: Cell<usize>,
     /// In the order of coming, each client once; those who do not wait any more are taken out when it is their turn. Where
     /// somebody waits, something is under way or somebody before him is called: the reply, or the end of the turn, calls him.
     waiting: RefCell<VecDeque<Rc<ReplyQueue>>>,
 }
 
+impl Default for Window {
+    /// Without a bound.
+    fn default() -> Self {
+        Self { size: Cell::new(usize::MAX), under_way: Cell::default(), waiting: RefCell::default() }
+    }
+}
+
 impl Window {
+    /// From here on so many may be under way. Those who wait see it with the next reply.
+    pub fn resize(&self, size: usize) {
+        self.size.set(size.max(TURN));
+    }
+
+    fn left(&self) -> usize {
+        self.size.get().saturating_sub(self.under_way.get())
+    }
+
     /// How many requests this client, whose window it is, may hand over now. Where none, its session is woken when it may.
     pub(super) fn room(&self, client: &Rc<ReplyQueue>) -> usize {
         let (turn, mut waiting) = (&client.turn, self.waiting.borrow_mut());
-        let left = WINDOW.saturating_sub(self.under_way.get());
+        let left = self.left();
         match turn.place.get() {
             Place::Waits => return 0,
             Place::Called if left == 0 => {
@@ -108,7 +121,7 @@ impl Window {
     /// Those who waited first are called, as many as there is room for a whole turn of each.
     fn let_in(&self) {
         let mut waiting = self.waiting.borrow_mut();
-        let mut left = WINDOW.saturating_sub(self.under_way.get());
+        let mut left = self.left();
         let mut next = 0;
         while left >= TURN
             && let Some(client) = waiting.get(next)
@@ -145,6 +158,14 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::task::{Wake, Waker};
 
+    const WINDOW: usize = 64;
+
+    fn window() -> Rc<Window> {
+        let window = Rc::new(Window::default());
+        window.resize(WINDOW);
+        window
+    }
+
     struct Session(usize, Arc<Mutex<VecDeque<usize>>>);
 
     impl Wake for Session {
@@ -156,7 +177,7 @@ mod tests {
     /// Clients of one window, each of which wants so many: who hands over when. Sessions run in the order in which they were woken,
     /// and when none is left the first request under way is answered.
     fn order(wanted: &mut [usize]) -> Vec<usize> {
-        let window = Rc::new(Window::default());
+        let window = window();
         let woken = Arc::new(Mutex::new((0..wanted.len()).collect::<VecDeque<_>>()));
         let session = |place| Waker::from(Arc::new(Session(place, Arc::clone(&woken))));
         let clients: Vec<_> = wanted.iter().map(|_| ReplyQueue::new(1 << 20)).collect();
@@ -212,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_waits_counts_where_its_client_is() {
-        let (one, other) = (Rc::new(Window::default()), Rc::new(Window::default()));
+        let (one, other) = (window(), window());
         let client = ReplyQueue::new(1 << 20);
         let before = client.ticket();
         client.set_window(Some(&one));
@@ -233,7 +254,7 @@ mod tests {
 
     #[test]
     fn who_is_called_and_does_not_come_keeps_nobody_waiting() {
-        let window = Rc::new(Window::default());
+        let window = window();
         let clients: Vec<_> = (0..10).map(|_| ReplyQueue::new(1 << 20)).collect();
         clients.iter().for_each(|client| client.set_window(Some(&window)));
         let all = clients[0].run(WINDOW as u32);
@@ -258,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_client_stands_in_the_list_once_however_often_it_waits() {
-        let (window, other) = (Rc::new(Window::default()), Rc::new(Window::default()));
+        let (window, other) = (window(), window());
         let clients: Vec<_> = (0..3).map(|_| ReplyQueue::new(1 << 20)).collect();
         clients.iter().for_each(|client| client.set_window(Some(&window)));
         let all = clients[0].run(WINDOW as u32);

@@ -1,5 +1,6 @@
 //! The reply scanner against literal bytes of every type, and against generated replies however they are split.
 
+use super::super::cuts::sorted_cuts;
 use super::super::limits::DECODE_DEPTH_MAX;
 use super::*;
 use bytes::Bytes;
@@ -308,12 +309,6 @@ fn short_reply() -> impl Strategy<Value = Vec<u8>> {
     let array = vec(value.clone(), 0..12)
         .prop_map(|values| [format!("*{}\r\n", values.len()).into_bytes(), values.concat()].concat());
     prop_oneof![4 => value, 1 => array]
-}
-
-fn sorted_cuts(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
-    cuts.sort_unstable();
-    cuts
 }
 
 proptest! {

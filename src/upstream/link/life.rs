@@ -3,9 +3,10 @@
 
 use super::driver::Driver;
 use super::state::Effect;
-use super::{Link, Scratch, Sharing, State, is_script, refusal, unavailable};
+use super::{Link, Scratch, Sharing, State, is_script};
 use crate::error::{Kind, UpstreamError};
 use crate::metrics::{ErrorKind, ErrorOrigin};
+use crate::upstream::refusal::Reader;
 use crate::upstream::stream::{Stream, greet, id_in};
 use bytes::{Buf, BytesMut};
 use std::future::poll_fn;
@@ -24,6 +25,26 @@ impl Link {
             client.break_off();
         }
         self.close();
+    }
+
+    /// It goes as a tenant's own upstream user: who its clients are the sidecar says, whatever becomes of that user.
+    fn is_of_tenants_user(&self) -> bool {
+        self.reader() == Reader::TenantWithUser
+    }
+
+    /// The log names the user that the upstream refuses, or takes again.
+    fn tell_of_user(&self, refused: Option<&UpstreamError>) {
+        if let (true, Some(credentials)) = (self.is_of_tenants_user(), &self.greeting.identity) {
+            let (users, user) = (&self.target.tenants, String::from_utf8_lossy(credentials.user()));
+            match refused {
+                None => users.taken(&user),
+                // What it may not do is another matter.
+                Some(error) if error.kind == Kind::Auth && !error.detail.starts_with("NOPERM") => {
+                    users.refused(&user, error);
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     fn count_errors(&self, kind: ErrorKind, count: usize) {
@@ -46,7 +67,7 @@ impl Link {
             inner.scripts = 0;
             std::mem::take(&mut inner.slots)
         };
-        let line = refusal(error);
+        let line = self.reader().refusal(error);
         for slot in slots {
             self.count_errors(ErrorKind::Unavailable, slot.owed.count());
             slot.owed.complete_each(line.as_bytes());
@@ -88,15 +109,10 @@ impl Link {
             let count = slot.owed.count();
             if whole || count > 1 {
                 self.count_errors(ErrorKind::Uncertain, count);
-                slot.owed.complete_each(
-                    format!(
-                        "-UNCERTAIN the connection to the upstream was lost ({error}); this may have been executed\r\n"
-                    )
-                    .as_bytes(),
-                );
+                slot.owed.complete_each(self.reader().uncertain(error).as_bytes());
             } else {
                 self.count_errors(ErrorKind::Unavailable, count);
-                slot.owed.complete_each(unavailable(error).as_bytes());
+                slot.owed.complete_each(self.reader().unavailable(error).as_bytes());
             }
         }
         if keep > 0 {
@@ -128,6 +144,7 @@ pub(super) async fn run(link: Rc<Link>, scratch: Scratch) {
             Ok((mut stream, hello)) => {
                 link.upstream_id.set(id_in(&hello).unwrap_or_default());
                 link.never_up.set(false);
+                link.tell_of_user(None);
                 {
                     let mut inner = link.inner.borrow_mut();
                     (inner.hello, inner.last_error) = (hello, None);
@@ -159,11 +176,14 @@ pub(super) async fn run(link: Rc<Link>, scratch: Scratch) {
                 error
             }
             Err(error) => {
-                link.refused.set(error.is_noauth());
+                // A tenant's client need say nothing more.
+                link.refused.set(error.is_noauth() && link.reader() == Reader::Anybody);
+                link.tell_of_user(Some(&error));
                 link.inner.borrow_mut().last_error = Some(error.clone());
                 link.set_state(State::Down(error.clone()));
                 link.refuse_all(&error);
-                if error.kind == Kind::Auth && link.greeting.identity.is_some() && !link.never_up.get() {
+                let is_clients_user = link.greeting.identity.is_some() && !link.is_of_tenants_user();
+                if error.kind == Kind::Auth && is_clients_user && !link.never_up.get() {
                     link.end_members();
                 } else if !link.is_exclusive() {
                     let pause = link.target.pause(failures);

@@ -1,6 +1,7 @@
 //! The request scanner against a naive reader of whole buffers, however the bytes are split.
 
 use super::*;
+use crate::resp::cuts::sorted_cuts;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -117,12 +118,6 @@ fn mostly_requests() -> impl Strategy<Value = Vec<u8>> {
             }
             bytes
         })
-}
-
-fn sorted_cuts(cuts: &[prop::sample::Index], len: usize) -> Vec<usize> {
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
-    cuts.sort_unstable();
-    cuts
 }
 
 proptest! {

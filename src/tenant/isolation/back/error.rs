@@ -1,6 +1,7 @@
 //! An error of the upstream's as the tenant is to see it: its own names, and neither the upstream's user nor its addresses.
 
 use super::super::KeySpace;
+use crate::error::without_user;
 use bytes::BytesMut;
 use memchr::memmem;
 
@@ -35,31 +36,6 @@ fn without_address(text: &[u8]) -> Vec<u8> {
         b"MOVED" | b"ASK" | b"REDIRECT" => b"CLUSTERDOWN the upstream does not serve this itself".to_vec(),
         _ => text.to_vec(),
     }
-}
-
-/// `User NAME has no permissions …` becomes `this user has …`, as 6.2 said it: which of its users the sidecar is upstream is not
-/// the tenant's to know.
-fn without_user(text: &[u8]) -> Vec<u8> {
-    const BEFORE: &[u8] = b"User ";
-    const BEHIND: &[u8] = b" has no permissions";
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = memmem::find(rest, BEFORE) {
-        let (before, user) = rest.split_at(at);
-        out.extend_from_slice(before);
-        // A name has no blank.
-        let name = &user[BEFORE.len()..];
-        let len = name.iter().position(|byte| *byte == b' ').unwrap_or(name.len());
-        if name[len..].starts_with(BEHIND) {
-            out.extend_from_slice(b"this user");
-            rest = &name[len..];
-        } else {
-            out.extend_from_slice(BEFORE);
-            rest = name;
-        }
-    }
-    out.extend_from_slice(rest);
-    out
 }
 
 /// Without the prefix where a name begins: behind a quotation mark, or alone between blanks and the like. Not within a name, whose
