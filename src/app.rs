@@ -12,7 +12,7 @@ use self::process::raise_file_limit;
 use crate::admin::{self, AdminState, Readiness};
 use crate::config::{self, Acknowledge, Config, ShownConfig, UpstreamUrl};
 use crate::error::{Kind, UpstreamError};
-use crate::listener::{Listeners, WorkerDoor};
+use crate::listener::{Handover, Listeners, WorkerDoor};
 use crate::memory::{self, Memory};
 use crate::metrics::Metrics;
 use crate::reload::{Reloader, Reread};
@@ -27,8 +27,8 @@ use crate::worker::{self, StopBy, WorkerParts};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -57,6 +57,7 @@ pub struct Running {
     users: Arc<TenantUsers>,
     /// What `/config` tells, where it does.
     shown: Option<Arc<ArcSwap<ShownConfig>>>,
+    listeners: Mutex<Listeners>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     managed: Option<Managed>,
@@ -69,7 +70,7 @@ pub struct Running {
 pub async fn start(config: &Config) -> Result<Running, String> {
     let tls = ListenerTls::load(&config.listen)?;
     let tenants = resolve(config, &Tenants::default())?;
-    let listeners = Listeners::bind(config)?;
+    let mut listeners = Listeners::bind(config)?;
     let admin = match config.admin.listen.as_str() {
         "" => None,
         address => Some(
@@ -131,10 +132,16 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         return Err(error);
     }
 
-    let listeners_of_tenants: Vec<(String, String)> =
-        listeners.of_tenants().map(|(tenant, listen)| (tenant.to_owned(), listen)).collect();
+    let listen = listeners.tcp_address();
+    listeners.accept(Handover {
+        workers: doors,
+        clients_max: config.listen.clients_max,
+        metrics: metrics.clone(),
+        clients: Arc::default(),
+    });
     let mut running = Running {
-        listen: listeners.tcp_address(),
+        listen,
+        listeners: Mutex::new(listeners),
         admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
         upstream: target.address.to_string(),
         metrics: metrics.clone(),
@@ -145,11 +152,7 @@ pub async fn start(config: &Config) -> Result<Running, String> {
         users: Arc::clone(&target.tenants),
         workers,
         tasks: tasks(
-            config,
-            listeners,
-            doors,
             admin.map(|listener| (listener, AdminState { metrics: metrics.clone(), readiness, config: shown.clone() })),
-            &metrics,
             &parts,
         ),
         shown,
@@ -160,9 +163,6 @@ pub async fn start(config: &Config) -> Result<Running, String> {
     }
     if let Some(tls) = &target.tls {
         running.tasks.push(tokio::spawn(tls::keep_fresh(Arc::clone(tls.watched()), metrics)));
-    }
-    for (tenant, listen) in listeners_of_tenants {
-        tracing::info!(tenant, listen, "a listener of its own");
     }
     tracing::info!(
         listen = running.listen.map_or_else(|| "-".to_owned(), |address| address.to_string()),
@@ -179,12 +179,14 @@ pub async fn start(config: &Config) -> Result<Running, String> {
 }
 
 impl Running {
-    /// Takes the tenants of a changed configuration, all of them or, where one of them cannot be had, none.
+    /// Takes the tenants of a changed configuration and their listeners, all of them or, where one of them cannot be had, none.
     ///
     /// # Errors
-    /// One line: a password that cannot be had.
+    /// One line: a password or a listener that cannot be had.
     pub fn change_tenants(&self, config: &Config) -> Result<(), String> {
         let tenants = resolve(config, &self.tenants.borrow())?;
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepared = listeners.prepare(config)?;
         if config.tenants.iter().any(config::Tenant::needs_facts)
             && !self.knowledge.facts_wanted.swap(true, Ordering::AcqRel)
         {
@@ -193,6 +195,7 @@ impl Running {
         keep_figures(&self.metrics, &tenants);
         name_users(&self.users, &tenants);
         self.tenants.send_replace(Arc::new(tenants));
+        listeners.take(prepared);
         if let Some(shown) = &self.shown {
             shown.store(Arc::new(ShownConfig::of(config).for_others()));
         }
@@ -223,6 +226,7 @@ impl Running {
                 ended.await;
             }
         }
+        drop(self.listeners);
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         if let Some(managed) = self.managed.take() {
             managed.stop().await;
@@ -273,19 +277,12 @@ fn start_error(address: &str, detail: &str) -> String {
 }
 
 fn tasks(
-    config: &Config,
-    listeners: Listeners,
-    doors: Vec<WorkerDoor>,
     admin: Option<(tokio::net::TcpListener, AdminState)>,
-    metrics: &Metrics,
     parts: &WorkerParts,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let (clients, knowledge, tenants) =
         (Arc::clone(&parts.clients), Arc::clone(&parts.knowledge), parts.tenants.clone());
-    let clients_max = config.listen.clients_max;
-    let of_listener = metrics.clone();
-    let mut tasks = vec![tokio::spawn(async move { listeners.accept(&doors, clients_max, &of_listener).await })];
-    tasks.push(tokio::spawn(async move {
+    let mut tasks = vec![tokio::spawn(async move {
         let (mut memory, mut told, mut told_of_disk) = (Memory::default(), Vec::new(), false);
         loop {
             tokio::time::sleep(UPKEEP).await;
@@ -311,7 +308,7 @@ fn tasks(
                 memory::give_back();
             }
         }
-    }));
+    })];
     if let Some((listener, state)) = admin {
         tasks.push(tokio::spawn(async move {
             if let Err(error) = admin::serve(listener, state, std::future::pending()).await {

@@ -1,10 +1,9 @@
 //! Where clients come in: binds, accepts, and hands each client to the worker with the fewest. Never reads a byte of them.
 
-use crate::config::{Config, SocketMode};
+use crate::config::{self, Config, SocketMode};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics};
 use crate::session::clients::Door;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use rustix::fs::Mode;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
@@ -15,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 /// Connections that the kernel holds until they are accepted; as Redis has it.
 const BACKLOG: i32 = 511;
@@ -93,10 +93,48 @@ impl WorkerDoor {
     }
 }
 
-/// The bound sockets: those of all, and those of one tenant each.
+/// The bound sockets: those of all, and those of one tenant each. Dropped, nobody listens on them any more.
+#[derive(Default)]
 pub struct Listeners {
-    sockets: Vec<(Socket, Option<Arc<str>>)>,
+    open: Vec<Listener>,
+    /// Where clients go, once they are accepted.
+    to: Option<Arc<Handover>>,
 }
+
+/// Where the listeners' clients go.
+pub struct Handover {
+    /// To the worker with the fewest.
+    pub workers: Vec<WorkerDoor>,
+    /// One more is refused as Redis does.
+    pub clients_max: usize,
+    /// What is counted of them.
+    pub metrics: Metrics,
+    /// All there are.
+    pub clients: Arc<AtomicUsize>,
+}
+
+struct Listener {
+    wanted: Wanted,
+    socket: Arc<Socket>,
+    accepting: Option<AbortHandle>,
+}
+
+/// A socket as the configuration has it.
+#[derive(Clone, PartialEq)]
+struct Wanted {
+    address: Address,
+    /// The tenant whose own it is.
+    tenant: Option<Arc<str>>,
+}
+
+#[derive(Clone, PartialEq)]
+enum Address {
+    Tcp(String),
+    Unix(PathBuf, u32),
+}
+
+/// The sockets of a configuration, all there.
+pub struct Prepared(Vec<(Wanted, Option<Socket>)>);
 
 enum Socket {
     Tcp(TcpListener),
@@ -109,73 +147,144 @@ impl Listeners {
     /// # Errors
     /// One line that names the address and the reason.
     pub fn bind(config: &Config) -> Result<Self, String> {
-        let listen = &config.listen;
-        let mut listeners = Self { sockets: Vec::new() };
-        listeners.add(&listen.tcp, &listen.unix, listen.unix_mode, None)?;
-        for tenant in config.tenants.iter().filter(|tenant| tenant.has_door()) {
-            listeners.add(&tenant.tcp, &tenant.unix, tenant.unix_mode, Some(&tenant.name))?;
-        }
+        let mut listeners = Self::default();
+        listeners.take(listeners.prepare(config)?);
         Ok(listeners)
     }
 
-    fn add(&mut self, tcp: &str, unix: &str, mode: SocketMode, tenant: Option<&str>) -> Result<(), String> {
-        let tenant = tenant.map(Arc::from);
-        if !tcp.is_empty() {
-            let socket = bind_tcp(tcp).map_err(|error| format!("cannot listen on {tcp}: {error}"))?;
-            self.sockets.push((Socket::Tcp(socket), tenant.clone()));
+    /// Binds what a changed configuration names and is not there yet; nothing else changes.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn prepare(&self, config: &Config) -> Result<Prepared, String> {
+        let with_socket = |wanted: Wanted| {
+            let is_there = self.open.iter().any(|listener| listener.wanted.is_at(&wanted));
+            let socket = if is_there { None } else { Some(Socket::bind(&wanted.address)?) };
+            Ok((wanted, socket))
+        };
+        wanted(config).into_iter().map(with_socket).collect::<Result<_, _>>().map(Prepared)
+    }
+
+    /// Listens on these from here on and on no other. A socket that another tenant has now stays the same.
+    pub fn take(&mut self, prepared: Prepared) {
+        let mut before = std::mem::take(&mut self.open);
+        for (wanted, socket) in prepared.0 {
+            let known = before.iter().position(|listener| listener.wanted.is_at(&wanted));
+            let listener = match (socket, known.map(|at| before.swap_remove(at))) {
+                (Some(socket), _) => Listener { wanted, socket: Arc::new(socket), accepting: None },
+                (None, Some(known)) if known.wanted == wanted => known,
+                (None, Some(known)) => {
+                    known.socket.set_mode(&wanted.address);
+                    Listener { wanted, socket: Arc::clone(&known.socket), accepting: None }
+                }
+                (None, None) => continue,
+            };
+            self.open.push(listener);
         }
-        if !unix.is_empty() {
-            let path = PathBuf::from(unix);
-            let socket = bind_unix(&path, mode.get()).map_err(|error| format!("cannot listen on {unix}: {error}"))?;
-            self.sockets.push((Socket::Unix(socket, path), tenant));
+        self.accept_from_new();
+    }
+
+    /// Accepts from all of them, from here on.
+    pub fn accept(&mut self, to: Handover) {
+        self.to = Some(Arc::new(to));
+        self.accept_from_new();
+    }
+
+    fn accept_from_new(&mut self) {
+        let Some(to) = &self.to else { return };
+        for listener in self.open.iter_mut().filter(|listener| listener.accepting.is_none()) {
+            if let Some(tenant) = listener.wanted.tenant.as_deref() {
+                tracing::info!(tenant, listen = listener.socket.address(), "a listener of its own");
+            }
+            let accepting = accept(Arc::clone(&listener.socket), listener.wanted.tenant.clone(), Arc::clone(to));
+            listener.accepting = Some(tokio::spawn(accepting).abort_handle());
         }
-        Ok(())
     }
 
     /// The TCP address for all, with the port that was really taken.
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.sockets.iter().find_map(|(socket, tenant)| match (socket, tenant) {
+        self.open.iter().find_map(|listener| match (&*listener.socket, &listener.wanted.tenant) {
             (Socket::Tcp(socket), None) => socket.local_addr().ok(),
             _ => None,
         })
     }
+}
 
-    /// Where tenants have listeners of their own, with the ports that were really taken.
-    pub fn of_tenants(&self) -> impl Iterator<Item = (&str, String)> {
-        self.sockets.iter().filter_map(|(socket, tenant)| {
-            let address = match socket {
-                Socket::Tcp(socket) => socket.local_addr().ok()?.to_string(),
-                Socket::Unix(_, path) => path.display().to_string(),
-            };
-            Some((&**tenant.as_ref()?, address))
-        })
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
     }
+}
 
-    /// Accepts until it is dropped. `clients_max`: one more is refused as Redis does.
-    pub async fn accept(&self, doors: &[WorkerDoor], clients_max: usize, metrics: &Metrics) {
-        let clients = Arc::new(AtomicUsize::new(0));
-        let each = self.sockets.iter().map(|(socket, tenant)| {
-            let clients = &clients;
-            async move {
-                loop {
-                    match socket.accept(tenant.as_ref()).await {
-                        Ok(client) => hand_over(client, doors, clients, clients_max, metrics).await,
-                        Err(error) => {
-                            tracing::warn!(%error, "cannot accept a client");
-                            metrics.error(ErrorOrigin::Sidecar, ErrorKind::Io);
-                            tokio::time::sleep(ACCEPT_PAUSE).await;
-                        }
-                    }
-                }
+impl Wanted {
+    /// Whether it is the same socket, whosoever it is. Of any free port each tenant has another.
+    fn is_at(&self, other: &Self) -> bool {
+        match (&self.address, &other.address) {
+            (Address::Tcp(one), Address::Tcp(two)) => {
+                one == two && (self.tenant == other.tenant || !one.ends_with(":0"))
             }
-        });
-        let mut each: FuturesUnordered<_> = each.collect();
-        while each.next().await.is_some() {}
+            (Address::Unix(one, _), Address::Unix(two, _)) => one == two,
+            _ => false,
+        }
+    }
+}
+
+fn wanted(config: &Config) -> Vec<Wanted> {
+    let of = |tcp: &str, unix: &str, mode: SocketMode, tenant: Option<&str>| {
+        let tcp = (!tcp.is_empty()).then(|| Address::Tcp(tcp.to_owned()));
+        let unix = (!unix.is_empty()).then(|| Address::Unix(PathBuf::from(unix), mode.get()));
+        let tenant: Option<Arc<str>> = tenant.map(Arc::from);
+        [tcp, unix].into_iter().flatten().map(move |address| Wanted { address, tenant: tenant.clone() })
+    };
+    let listen = &config.listen;
+    let of_tenants = |tenant: &config::Tenant| of(&tenant.tcp, &tenant.unix, tenant.unix_mode, Some(&tenant.name));
+    of(&listen.tcp, &listen.unix, listen.unix_mode, None).chain(config.tenants.iter().flat_map(of_tenants)).collect()
+}
+
+/// Until it is aborted.
+async fn accept(socket: Arc<Socket>, tenant: Option<Arc<str>>, to: Arc<Handover>) {
+    loop {
+        match socket.accept(tenant.as_ref()).await {
+            Ok(client) => hand_over(client, &to).await,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a client");
+                to.metrics.error(ErrorOrigin::Sidecar, ErrorKind::Io);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 
 impl Socket {
+    fn bind(address: &Address) -> Result<Self, String> {
+        match address {
+            Address::Tcp(address) => {
+                bind_tcp(address).map(Self::Tcp).map_err(|error| format!("cannot listen on {address}: {error}"))
+            }
+            Address::Unix(path, mode) => bind_unix(path, *mode)
+                .map(|socket| Self::Unix(socket, path.clone()))
+                .map_err(|error| format!("cannot listen on {}: {error}", path.display())),
+        }
+    }
+
+    fn address(&self) -> String {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string()),
+            Self::Unix(_, path) => path.display().to_string(),
+        }
+    }
+
+    fn set_mode(&self, address: &Address) {
+        if let Address::Unix(path, mode) = address
+            && let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode))
+        {
+            tracing::error!(%error, socket = %path.display(), "cannot change the socket's permissions");
+        }
+    }
+
     /// Cancel safe: a connection stays in the backlog until one returns it.
     async fn accept(&self, tenant: Option<&Arc<str>>) -> io::Result<Accepted> {
         let stream = match self {
@@ -186,12 +295,10 @@ impl Socket {
     }
 }
 
-impl Drop for Listeners {
+impl Drop for Socket {
     fn drop(&mut self) {
-        for (socket, _) in &self.sockets {
-            if let Socket::Unix(_, path) = socket {
-                let _ = std::fs::remove_file(path);
-            }
+        if let Self::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -209,7 +316,8 @@ fn bind_tcp(address: &str) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// A socket file that nobody listens on any more is removed; any other file is left alone.
+/// A socket file that nobody listens on any more is removed; any other file is left alone. Until it has its mode nobody else may
+/// connect.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
@@ -218,24 +326,22 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
         Ok(_) if std::os::unix::net::UnixStream::connect(path).is_err() => std::fs::remove_file(path)?,
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    let listener = listener?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
 
-async fn hand_over(
-    client: Accepted,
-    doors: &[WorkerDoor],
-    clients: &Arc<AtomicUsize>,
-    clients_max: usize,
-    metrics: &Metrics,
-) {
-    if clients.load(Ordering::Relaxed) >= clients_max {
+async fn hand_over(client: Accepted, to: &Handover) {
+    let (clients, metrics) = (&to.clients, &to.metrics);
+    if clients.load(Ordering::Relaxed) >= to.clients_max {
         metrics.error(ErrorOrigin::Sidecar, ErrorKind::Refused);
         refuse(&client);
         return;
     }
-    let Some(door) = doors.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else { return };
+    let Some(door) = to.workers.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else { return };
     door.clients.fetch_add(1, Ordering::Relaxed);
     clients.fetch_add(1, Ordering::Relaxed);
     metrics.clients.increment(1.0);

@@ -151,15 +151,17 @@ async fn work(
     let start = |client, guard| start_client(&context, &sessions, client, guard, tls.as_ref());
     let stop_by = loop {
         tokio::select! {
-            client = clients.recv() => match client {
-                Some((client, guard)) => start(client, guard),
-                None => break None,
-            },
+            biased;
+            // First: a client may have come by the listener of a tenant that is new.
             Ok(()) = tenants.changed() => {
                 context.rooms.change(Arc::clone(&tenants.borrow_and_update()));
                 sessions.borrow().values().for_each(|replies| replies.wake_session());
             }
             stopped = stop.changed() => break stopped.ok().and_then(|()| *stop.borrow_and_update()),
+            client = clients.recv() => match client {
+                Some((client, guard)) => start(client, guard),
+                None => break None,
+            },
         }
     };
     if let Some(stop_by) = stop_by {

@@ -220,7 +220,7 @@ fn a_script_has_the_name_that_its_tenant_gives_it_and_is_loaded_again_where_it_i
 }
 
 #[test]
-fn what_goes_around_it_meets_the_upstreams_acl() {
+fn what_goes_around_it_reaches_nothing_of_anothers() {
     let Scene { sidecar, mut direct, _tenants } = scene();
     let mut acme = login(&sidecar, "acme");
     direct.call("SET rival:k secret").expect_ok();
@@ -235,8 +235,74 @@ fn what_goes_around_it_meets_the_upstreams_acl() {
     ] {
         for prefix in ["", "rival:", "x"] {
             let reply = eval(&mut acme, script, &format!("0 {prefix}"));
-            assert!(reply.is_nil() || matches!(reply, Reply::Error(_)), "{script}: {reply:?}");
+            assert!(reply.is_nil() || matches!(reply, Reply::Error(_) | Reply::Int(0)), "{script}: {reply:?}");
         }
     }
     assert_eq!(direct.call("GET rival:k"), Reply::bulk("secret"));
+}
+
+/// What a script might leave behind it in the interpreter that all scripts of the upstream share; each by itself, and where that is
+/// refused, around.
+const LEFT_BEHIND: [&str; 17] = [
+    "cjson.encode_max_depth(1) cjson.decode_max_depth(1)",
+    "cjson.encode_number_precision(1)",
+    "_G.cjson.encode_max_depth(1)",
+    "loadstring('cjson.encode_max_depth(1)')()",
+    "local parts = {'cjson.encode', '_max_depth(1)'} load(function() return table.remove(parts, 1) end)()",
+    "getmetatable('').__index = function() return function() return 'poison' end end",
+    "string.sub = function() return 'poison' end",
+    "rawset(string, 'sub', function() return 'poison' end)",
+    "rawset(_G.string, 'sub', function() return 'poison' end)",
+    "loadstring(\"string.format = function() return 'poison' end\")()",
+    "math.floor = function() return 7 end",
+    "tonumber = function() return 7 end",
+    "loadstring('tostring = function() return 7 end')()",
+    "redis = {call = function() return 'poison' end} getmetatable(redis).__index.call = redis.call",
+    "setfenv(0, {})",
+    "getfenv(0).pcall = function() return 'poison' end",
+    "for name in pairs(getfenv and getfenv(0) or _G) do if name:find('^f_') then getfenv(0)[name] = function() end end end",
+];
+
+#[test]
+fn what_one_tenants_script_leaves_behind_changes_nothing_for_anothers_or_for_the_inventory() {
+    let Scene { sidecar, mut direct, _tenants } = scene();
+    let (mut acme, mut rival) = (login(&sidecar, "acme"), login(&sidecar, "rival"));
+    acme.call("SET k value").expect_ok();
+    acme.call("INV.SETSTOCK sku 1000").expect_ok();
+    let look = "return {cjson.encode({{{123456}}}), cjson.decode('[[[5]]]')[1][1][1], ('abc'):sub(2), string.sub('abc', 2), \
+                string.format('%d', tonumber('3')), tostring(4), math.floor(1.5), redis.call('GET', 'k'), (pcall(type, 1))}";
+    let before = eval(&mut acme, look, "0");
+    assert_eq!(before.items().len(), 9, "{before:?}");
+    for (turn, script) in LEFT_BEHIND.into_iter().enumerate() {
+        // Whether it may or not is the engine's to say.
+        eval(&mut rival, script, "0");
+        eval(&mut rival, &format!("return {{pcall(function() {script} end)}}"), "0");
+        assert_eq!(eval(&mut acme, look, "0"), before, "{script}");
+        assert_eq!(direct.call_args(&["EVAL", "return cjson.encode({{{123456}}})", "0"]), Reply::bulk("[[[123456]]]"));
+        assert_eq!(acme.call(&format!("INV.RESERVE sku 1 ID o{turn}")), Reply::bulk(format!("0-o{turn}")), "{script}");
+    }
+    // Scripts that others sent are not to be had by a name.
+    let names = "local found = 0 for name in pairs(_G) do if name:sub(1, 2) == 'f_' then found = found + 1 end end return found";
+    assert_eq!(eval(&mut rival, names, "0"), Reply::Int(0));
+    // What a script sets of its own cjson holds while it runs, and is its alone.
+    let own = "cjson.encode_max_depth(1) return {pcall(cjson.encode, {{1}})}";
+    assert!(format!("{:?}", eval(&mut rival, own, "0")).contains("nesting"));
+}
+
+#[test]
+fn a_script_that_a_script_makes_sees_its_tenants_names_too() {
+    let Scene { sidecar, mut direct, _tenants } = scene();
+    let mut acme = login(&sidecar, "acme");
+    let made = "local made = loadstring(\"local name, n = ..., #KEYS\\nredis.call('SET', name, n) return name .. KEYS[1]\", 'made')\n\
+                return made(ARGV[1])";
+    assert_eq!(eval(&mut acme, made, "1 k x"), Reply::bulk("xk"));
+    assert_eq!(direct.call("GET acme:x"), Reply::bulk("1"));
+    // It ends where it ends, and is no more than it says.
+    for text in ["end redis.call('SET', 'y', 1) do", "return 1 end --", "--[[", "end) (", "\\27Lua"] {
+        let script = format!("local made, why = loadstring(\"{text}\") return {{tostring(made), type(why)}}");
+        let told = eval(&mut acme, &script, "0");
+        assert_eq!(told, Reply::Array(vec![Reply::bulk("nil"), Reply::bulk("string")]), "{text}");
+    }
+    let line = eval(&mut acme, "return loadstring('\\nreturn 1 + nil', '@made')()", "0");
+    assert!(format!("{line:?}").contains("made:2:"), "{line:?}");
 }

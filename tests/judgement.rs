@@ -97,6 +97,8 @@ fn each_request_becomes_what_it_should() {
             ("GEORADIUS k 1 1 1 m COUNT STORE ASC", "-ERR value is not an integer or out of range"),
             ("GEORADIUSBYMEMBER k STORE 1 m WITHDIST", "GEORADIUSBYMEMBER acme:k STORE 1 m WITHDIST"),
             ("GEORADIUS_RO k 1 1 1 m STORE d", "GEORADIUS_RO acme:k 1 1 1 m STORE d"),
+            ("LOLWUT", "LOLWUT"),
+            ("LOLWUT VERSION 5 66 8 12", "LOLWUT VERSION 5 66 8 12"),
             ("COPY a b REPLACE", "COPY acme:a acme:b REPLACE"),
             ("MSETEX 2 a 1 b 2 EX 5", "MSETEX 2 acme:a 1 acme:b 2 EX 5"),
             ("MSETEX 3 a 1 b 2", syntax),

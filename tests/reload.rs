@@ -3,8 +3,9 @@
 mod common;
 
 use common::tenants::{PATIENT, TWO, Tenanted, text, two, word};
-use common::{Redis, Reply, SOON, until};
-use std::os::unix::fs::symlink;
+use common::{Conn, Redis, Reply, SOON, until};
+use std::net::TcpStream;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 const ZED: &str = "[[tenants]]\nname = \"zed\"\npassword = \"z\"\n";
 
@@ -41,7 +42,7 @@ fn a_tenant_comes_and_goes_and_others_connections_are_undisturbed() {
     gone[4].call("WATCH k").expect_ok();
     until("it waits", SOON, || redis.conn().call("CLIENT LIST").text().contains("cmd=blpop").then_some(()));
     tenants.becomes(&format!("{}{ZED}", without_rival()), "ok");
-    gone.iter_mut().for_each(common::Conn::expect_close);
+    gone.iter_mut().for_each(Conn::expect_close);
     assert_eq!(word(&mut tenants.sidecar.conn(), &["AUTH", "rival", "rival-secret"]), "-WRONGPASS");
 
     assert_eq!(acme.call("EXEC").items(), [Reply::Int(1)]);
@@ -99,11 +100,11 @@ fn a_file_that_is_of_no_use_changes_nothing_at_all() {
         format!("{harmless}[[tenants]]\nname = \"third\"\n"),
         format!("{harmless}[[tenants]]\nname = \"third\"\npassword_file = \"DIR/missing\"\n"),
         format!("{harmless}[[tenants]]\nname = \"third\"\npassword_env = \"TENANTS_TEST_NOT_SET\"\n"),
-        // What a running sidecar cannot take: cells, links, listeners, TLS's files.
+        // What a running sidecar cannot take: cells, links, TLS's files, listeners that cannot be had.
         format!("[inventory]\ncells = 2\n{harmless}"),
         format!("[upstream]\nlinks = 3\n{harmless}"),
-        two("deny = [\"set\"]\nunix = \"DIR/door\""),
-        format!("{harmless}[[tenants]]\nname = \"third\"\nunix = \"DIR/door\"\n"),
+        two("deny = [\"set\"]\nunix = \"DIR/missing/door\""),
+        format!("{harmless}[[tenants]]\nname = \"third\"\nunix = \"DIR/missing/door\"\n"),
         harmless.replace("[listen]", "[listen]\ntls_cert = \"DIR/cert.pem\"\ntls_key = \"DIR/key.pem\""),
         "[listen]\nauth_failure_ms = 1\n".to_owned(),
     ];
@@ -163,6 +164,63 @@ fn a_changed_file_is_seen_by_itself_and_a_password_file_too() {
     std::fs::write(tenants.path("sentinel.toml"), put(denied("get"))).expect("a file");
     until("GET is denied", SOON, || (word(&mut acme, &["GET", "k"]) == "-NOPERM").then_some(()));
     assert_eq!((tenants.reloads("ok"), tenants.reloads("failed")), (3.0, 0.0));
+}
+
+/// [`TWO`], and a tenant with these listeners of its own.
+fn with_doors(name: &str, tcp: &str, mode: &str) -> String {
+    format!("{TWO}[[tenants]]\nname = \"{name}\"\ntcp = \"{tcp}\"\nunix = \"DIR/door.sock\"\nunix_mode = \"{mode}\"\n")
+}
+
+#[test]
+fn listeners_of_tenants_come_and_go_and_one_that_cannot_be_had_changes_nothing() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, TWO);
+    let [first, second] = [0; 2].map(|_| format!("127.0.0.1:{}", common::redis::free_port()));
+    let socket = tenants.path("door.sock");
+    let whose = |address: &str| text(&mut Conn::open(address), &["ACL", "WHOAMI"]);
+    let mode = || socket.metadata().map(|found| found.permissions().mode() & 0o777).ok();
+    let is_shut = |address: &str| until("nobody listens", SOON, || TcpStream::connect(address).is_err().then_some(()));
+    let mut acme = tenants.acme();
+
+    tenants.becomes(&with_doors("door", &first, "0640"), "ok");
+    assert_eq!((whose(&first).as_str(), mode()), ("$4\r\ndoor\r\n", Some(0o640)));
+    let mut client = Conn::open(&first);
+    assert_eq!(text(&mut client, &["SET", "k", "v"]), "+OK\r\n");
+
+    // Another address: who is there goes on.
+    tenants.becomes(&with_doors("door", &second, "0600"), "ok");
+    is_shut(&first);
+    assert_eq!((whose(&second).as_str(), mode()), ("$4\r\ndoor\r\n", Some(0o600)));
+    assert_eq!(text(&mut client, &["GET", "k"]), "$1\r\nv\r\n");
+
+    // What somebody else listens on: nothing of it is taken, what else has changed neither.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let at = taken.local_addr().expect("an address").to_string();
+    let changed = format!(
+        "{}[[tenants]]\nname = \"free\"\ntcp = \"{first}\"\nunix = \"DIR/free.sock\"\n",
+        with_doors("door", &at, "0644").replace("acme-secret", "another")
+    );
+    tenants.becomes(&changed, "failed");
+    assert!(tenants.logged("cannot listen on").len() == 1 && !tenants.path("free.sock").exists());
+    is_shut(&first);
+    assert_eq!((whose(&second).as_str(), mode()), ("$4\r\ndoor\r\n", Some(0o600)));
+    assert_eq!(
+        (text(&mut client, &["GET", "k"]), word(&mut tenants.acme(), &["PING"])),
+        ("$1\r\nv\r\n".into(), "+PONG".into())
+    );
+
+    // Another tenant's from here on.
+    tenants.becomes(&with_doors("hatch", &second, "0600"), "ok");
+    client.expect_close();
+    assert_eq!((whose(&second).as_str(), mode()), ("$5\r\nhatch\r\n", Some(0o600)));
+    let mut client = Conn::open(&second);
+    assert_eq!(text(&mut client, &["GET", "k"]), "$-1\r\n");
+
+    tenants.becomes(TWO, "ok");
+    client.expect_close();
+    is_shut(&second);
+    until("its socket is gone", SOON, || (!socket.exists()).then_some(()));
+    assert_eq!(word(&mut acme, &["PING"]), "+PONG");
 }
 
 #[test]

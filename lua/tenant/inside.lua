@@ -2,15 +2,21 @@
 -- names alone, those that it makes itself too.
 --   KEYS   the tenant's keys, each behind the prefix
 --   ARGV   the script's arguments, and behind them the prefix
--- Makes KEYS without the prefix, ARGV without its last, and redis.call and redis.pcall put the prefix before each key.
--- It holds nobody: what goes around it meets the rights of the tenant's upstream user, as every call does.
+-- Makes KEYS without the prefix, ARGV without its last, and redis.call and redis.pcall put the prefix before each key. What these
+-- may do is for the rights of the tenant's upstream user, as every call is.
+-- All scripts of an upstream run in one interpreter, the sidecar's own too: what a script changed there would change what others'
+-- do, or do it in their name. An engine that has setfenv lets scripts change its libraries and assign to its globals, where it also
+-- keeps all scripts, as f_<sha>: there a script gets copies, and globals that can only be read. What else remembers, or leads to
+-- what is shared, is kept.lua's.
 -- PLACES is ` NAME:places ` of each command whose keys are elsewhere than in its first argument (see wrap.rs):
 --   first,last,step  as COMMAND has them; 0,0,1: none
 --   #at,step         so many as argument `at` says, behind it; with `d` before it the first argument too
 --   x, s             XREAD's and SORT's
 -- and `p` behind it: the reply's first element is a key.
 -- Whole lines of comment are left out and the others joined by blanks.
-local redis, server, KEYS = (function(real, outer, args)
+local @NAMES@ = (function(real, outer, args)
+local globals = _G
+local string, table, rawget, pairs, error = globals.string, globals.table, rawget, pairs, error
 local prefix = table.remove(args)
 local len = #prefix
 local upper, sub, find, match, format = string.upper, string.sub, string.find, string.match, string.format
@@ -99,6 +105,25 @@ end
 end
 local keys = {}
 for at = 1, #outer do keys[at] = inside(outer[at]) end
-local mine = setmetatable({call = held(real.call), pcall = held(real.pcall)}, {__index = real})
-return mine, rawget(_G, 'server') and mine, keys
+local mine = setmetatable({call = held(real.call), pcall = held(real.pcall)}, {__index = real, __metatable = false})
+local server = rawget(globals, 'server') and mine
+local setfenv, env = rawget(globals, 'setfenv'), globals
+if setfenv then
+local copies = {}
+for _, name in ipairs({'bit', 'cmsgpack', 'coroutine', 'math', 'string', 'struct', 'table'}) do
+local copy = {}
+for key, value in pairs(globals[name]) do copy[key] = value end
+copies[name] = copy
+end
+env = setmetatable({}, {__index = function(_, name)
+if copies[name] then return copies[name] end
+if type(name) == 'string' and sub(name, 1, 2) == 'f_' then name = 'f_' end
+return globals[name]
+end, __newindex = function(_, name)
+error("Script attempted to create global variable '" .. name .. "'", 2)
+end})
+setfenv(2, env)
+end
+@KEPT@
+return @VALUES@
 end)(redis, KEYS, ARGV);

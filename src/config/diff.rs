@@ -17,8 +17,6 @@ const RELOADABLE: &[&str] = &[
     "session.pin",
     "log.level",
 ];
-/// Of a tenant, what it does not take: listeners are bound at the start.
-const TENANT_FIXED: &[&str] = &["tcp", "unix", "unix_mode"];
 
 /// One key whose value is another. Shown as `inventory.cells: 1 -> 2 (needs a restart)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,27 +65,21 @@ pub fn diff_shown(before: &ShownConfig, after: &ShownConfig) -> Vec<Change> {
     for (name, tenant) in old {
         let key = format!("tenants.{name}");
         match new.get(name) {
-            None => changes.push(Change {
-                key,
-                before: Some(String::new()),
-                after: None,
-                needs_restart: told_apart || has_door(tenant),
-            }),
+            None => changes.push(Change { key, before: Some(String::new()), after: None, needs_restart: told_apart }),
             Some(now) => {
-                changes.extend(of_keys(tenant, now, &format!("{key}."), |key| TENANT_FIXED.contains(&key)));
+                changes.extend(of_keys(tenant, now, &format!("{key}."), |_| false));
                 let secrets = ["password", "password_hash", "upstream_password"];
                 let paths = secrets.iter().map(|secret| format!("{key}.{secret}"));
                 changes.extend(paths.filter(|path| before.differs_in(after, path)).map(|path| changed(path, false)));
             }
         }
     }
-    for (name, tenant) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-        let needs_restart = told_apart || has_door(tenant);
+    for name in new.keys().filter(|name| !old.contains_key(*name)) {
         changes.push(Change {
             key: format!("tenants.{name}"),
             before: None,
             after: Some(String::new()),
-            needs_restart,
+            needs_restart: told_apart,
         });
     }
     changes
@@ -113,12 +105,6 @@ fn of_keys(
         })
     };
     before.iter().filter_map(differs).collect()
-}
-
-/// It has a listener of its own.
-fn has_door(tenant: &[(String, String)]) -> bool {
-    let none = Shown::shown(&String::new());
-    tenant.iter().any(|(key, value)| matches!(key.as_str(), "tcp" | "unix") && *value != none)
 }
 
 /// A value as it may be shown.
@@ -213,7 +199,7 @@ mod tests {
             ["tenants.acme.clients_max: 0 -> 3", "tenants.zed: removed"]
         );
         assert_eq!(changes(&acme(""), &acme("").replace("\"a\"", "\"b\"")), ["tenants.acme.password: changed"]);
-        assert_eq!(changes(&acme(""), &acme("unix = \"/u\"")), ["tenants.acme.unix: \"\" -> \"/u\" (needs a restart)"]);
+        assert_eq!(changes(&acme(""), &acme("unix = \"/u\"")), ["tenants.acme.unix: \"\" -> \"/u\""]);
         assert_eq!(changes("", &acme("")), ["tenants.acme: added (needs a restart)"]);
     }
 

@@ -265,6 +265,20 @@ pub fn info(_: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refu
     Ok(())
 }
 
+/// `LOLWUT [VERSION version] [size …]`
+///
+/// # Errors
+/// A size of more than two digits: drawing a thousand by a thousand keeps the upstream from all others for a third of a second.
+pub fn lolwut(args: &Args<'_>, _: &Isolation<'_>, _: &mut Plan) -> Result<(), Refusal> {
+    let first = if args.is(1, "VERSION") { 3 } else { 1 };
+    let is_small = |size: &[u8]| size.len() <= 2;
+    if (first..args.len()).all(|at| args.get(at).is_some_and(is_small)) {
+        Ok(())
+    } else {
+        Err(Refusal::NotAllowed("a large picture takes the upstream's time; each size is 99 at most"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

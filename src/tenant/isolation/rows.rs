@@ -133,7 +133,7 @@ pub static ROWS: &[Row] = &[
     row("LLEN", KEY),
     row("LMOVE", BOTH),
     why("LMPOP", Parsed(pop::counted), STRICT_COUNT),
-    row("LOLWUT", Passed),
+    why("LOLWUT", Parsed(names::lolwut), "each size is 99 at most"),
     row("LPOP", KEY),
     row("LPOS", KEY),
     row("LPUSH", KEY),

@@ -2,16 +2,18 @@
 //! are the tenant's too, and those that it is told.
 //!
 //! Libraries put keys together inside of their scripts, from a prefix among the arguments; there they would miss the tenant's
-//! prefix, and the upstream's ACL user would be refused. The text is the same for all tenants, so that a script which several
+//! prefix, and the upstream's ACL user would be refused. And all scripts of an upstream run in one interpreter: what of it would
+//! remember what a script did to it is kept from them. The text is the same for all tenants, so that a script which several
 //! send stands in the upstream's cache once: the prefix is its last argument.
 
 use super::table::{ROWS, Row, Treatment};
 use std::sync::LazyLock;
 
 const SOURCE: &str = include_str!("../../../lua/tenant/inside.lua");
+const KEEPING: &str = include_str!("../../../lua/tenant/kept.lua");
 
 /// Of the commands whose keys a parser finds, those that scripts can call and the tenant's user may.
-const PARSED: [(&str, &str); 28] = [
+const PARSED: [(&str, &str); 29] = [
     ("BLMPOP", "#2,1,p"),
     ("BLPOP", "1,-2,1,p"),
     ("BRPOP", "1,-2,1,p"),
@@ -21,6 +23,7 @@ const PARSED: [(&str, &str); 28] = [
     ("COPY", "1,2,1"),
     ("HSCAN", "1,1,1"),
     ("LMPOP", "#1,1,p"),
+    ("LOLWUT", NONE),
     ("MSETEX", "#1,2"),
     ("PUBLISH", "1,1,1"),
     ("SINTERCARD", "#1,1"),
@@ -42,13 +45,30 @@ const PARSED: [(&str, &str); 28] = [
     ("GEORADIUSBYMEMBER", "1,1,1"),
 ];
 const NONE: &str = "0,0,1";
+/// What of the interpreter remembers what a script did to it, and what leads to that.
+const KEPT: [&str; 9] =
+    ["_G", "cjson", "collectgarbage", "gcinfo", "getfenv", "getmetatable", "load", "loadstring", "setfenv"];
 
-/// The head, on one line.
-static HEAD: LazyLock<String> = LazyLock::new(|| {
-    let lines: Vec<&str> = SOURCE.lines().filter(|line| !line.starts_with("--")).collect();
-    let places: String = ROWS.iter().filter_map(place).collect();
-    lines.join(" ").replace("@PLACES@", &format!("{places} "))
+/// The head of most scripts, on one line.
+static HEAD: LazyLock<String> = LazyLock::new(|| head("", "redis, server, KEYS", "mine, server, keys"));
+
+/// That of scripts which name one of [`KEPT`].
+static KEEPING_HEAD: LazyLock<String> = LazyLock::new(|| {
+    let names = [&["redis", "server", "KEYS"], &KEPT[..]].concat();
+    let values: Vec<String> = names.iter().map(|name| format!("own.{name}")).collect();
+    head(&joined(KEEPING), &names.join(", "), &values.join(", "))
 });
+
+fn head(kept: &str, names: &str, values: &str) -> String {
+    let places: String = ROWS.iter().filter_map(place).collect();
+    let head = joined(SOURCE).replace("@KEPT@", kept).replace("@PLACES@", &format!("{places} "));
+    head.replace("@NAMES@", names).replace("@VALUES@", values)
+}
+
+fn joined(source: &str) -> String {
+    let lines: Vec<&str> = source.lines().filter(|line| !line.starts_with("--")).collect();
+    lines.join(" ")
+}
 
 /// The script as it is sent. A first line that tells the engine of it (`#!lua …`) stays the first, and all lines keep their
 /// numbers.
@@ -57,7 +77,10 @@ pub fn wrapped(script: &[u8]) -> Vec<u8> {
     let first =
         if script.starts_with(b"#!") { memchr::memchr(b'\n', script).map_or(script.len(), |at| at + 1) } else { 0 };
     let (before, behind) = script.split_at(first);
-    [before, HEAD.as_bytes(), behind].concat()
+    // No name of Lua's can be written in two ways. What only looks like one of them does no harm.
+    let is_kept = KEPT.iter().any(|name| memchr::memmem::find(behind, name.as_bytes()).is_some());
+    let head = if is_kept { &KEEPING_HEAD } else { &HEAD };
+    [before, head.as_bytes(), behind].concat()
 }
 
 /// Nothing of those whose one key is their first argument, nor of those that the tenant's user may not.
@@ -93,6 +116,10 @@ mod tests {
         assert_eq!(text, format!("{}return 1\n+ x", *HEAD));
         let text = String::from_utf8(wrapped(b"#!lua flags=no-writes\nreturn 1")).unwrap();
         assert_eq!(text, format!("#!lua flags=no-writes\n{}return 1", *HEAD));
+        for text in ["return cjson.encode(ARGV)", "return _G", "\n  x = load (f)"] {
+            assert_eq!(wrapped(text.as_bytes()), format!("{}{text}", *KEEPING_HEAD).into_bytes());
+        }
+        assert!(!KEEPING_HEAD.contains('@') && !KEEPING_HEAD.contains('\n') && KEEPING_HEAD.ends_with(';'));
     }
 
     #[test]

@@ -10,20 +10,26 @@ use crate::command::Args;
 ///
 /// # Errors
 /// See [`options`].
-pub fn radius(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
-    options(args, 6, plan)
+pub fn radius(args: &Args<'_>, isolation: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    options(args, 6, b"GEORADIUS_RO", isolation, plan)
 }
 
 /// `GEORADIUSBYMEMBER key member radius unit …`
 ///
 /// # Errors
 /// See [`options`].
-pub fn radius_by_member(args: &Args<'_>, _: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
-    options(args, 5, plan)
+pub fn radius_by_member(args: &Args<'_>, isolation: &Isolation<'_>, plan: &mut Plan) -> Result<(), Refusal> {
+    options(args, 5, b"GEORADIUSBYMEMBER_RO", isolation, plan)
 }
 
 /// `[WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]`.
-fn options(args: &Args<'_>, first: usize, plan: &mut Plan) -> Result<(), Refusal> {
+fn options(
+    args: &Args<'_>,
+    first: usize,
+    reading: &'static [u8],
+    isolation: &Isolation<'_>,
+    plan: &mut Plan,
+) -> Result<(), Refusal> {
     const FLAGS: [&str; 6] = ["WITHCOORD", "WITHDIST", "WITHHASH", "ANY", "ASC", "DESC"];
     if args.len() < first {
         return Err(Refusal::Arity);
@@ -51,6 +57,10 @@ fn options(args: &Args<'_>, first: usize, plan: &mut Plan) -> Result<(), Refusal
         } else {
             return Err(Refusal::Syntax);
         }
+    }
+    // The tenant's upstream user may not what can store without that being checked (`tenant/acl`).
+    if isolation.own_user && !stores {
+        plan.instead(0, reading);
     }
     Ok(())
 }
