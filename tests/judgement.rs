@@ -154,6 +154,18 @@ fn each_request_becomes_what_it_should() {
 }
 
 #[test]
+fn what_stores_nothing_goes_as_what_cannot_store_where_the_upstreams_user_may_that_alone() {
+    check(
+        &Tenant::trusted(),
+        &[
+            ("georadius k 1 1 1 m COUNT 1", "GEORADIUS_RO acme:k 1 1 1 m COUNT 1"),
+            ("GEORADIUSBYMEMBER k STORE 1 m WITHDIST", "GEORADIUSBYMEMBER_RO acme:k STORE 1 m WITHDIST"),
+            ("GEORADIUS k 1 1 1 m STORE d", "GEORADIUS acme:k 1 1 1 m STORE acme:d"),
+        ],
+    );
+}
+
+#[test]
 fn scripts_are_for_who_has_an_upstream_user_of_its_own() {
     let tenant = Tenant::trusted();
     let sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";

@@ -177,3 +177,11 @@ fn a_word_with_a_nul_is_no_word_although_the_server_reads_it_as_one() {
         assert!(said.starts_with('-'), "{said}");
     }
 }
+
+#[test]
+fn what_would_be_drawn_for_long_is_refused() {
+    for request in ["LOLWUT 100", "LOLWUT 40 1000", "lolwut version 6 1000 1000", "LOLWUT VERSION 5 66 8 100"] {
+        let said = show(&Tenant::new().judge(&words(request)));
+        assert!(said.starts_with("-NOPERM") && said.contains("picture"), "{request}: {said}");
+    }
+}
