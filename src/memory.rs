@@ -25,6 +25,17 @@ impl Memory {
     }
 }
 
+/// What is larger is given back elsewhere: the system takes a millisecond for so much, in which all of a worker would wait.
+const LARGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Drops this, which has so many bytes, in a thread of its own where they are many.
+pub fn drop_large<T: Send + 'static>(bytes: usize, what: T) {
+    if bytes > LARGE_BYTES {
+        // Where no thread can be had it is dropped here.
+        let _ = std::thread::Builder::new().name("memory".to_owned()).spawn(move || drop(what));
+    }
+}
+
 /// Gives back what is free: a few milliseconds, in which others may wait for a block.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

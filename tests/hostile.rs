@@ -207,6 +207,39 @@ fn connections_that_one_tenant_gave_back_do_not_keep_out_anothers() {
 }
 
 #[test]
+fn keys_that_are_watched_are_bounded_for_the_upstream_compares_each_with_all() {
+    let redis = Redis::start();
+    for passthrough in ["isolated", "full"] {
+        let tenants = Tenanted::start(&redis, &two(&format!("passthrough = \"{passthrough}\"")));
+        let mut acme = tenants.acme();
+        let watch = |count: usize| long(&["WATCH"], "k", count);
+        for round in 0..3 {
+            assert_eq!(line(&mut acme, &watch(1000)), "+OK\r\n");
+            assert_eq!(line(&mut acme, &watch(24)), "+OK\r\n");
+            if round == 0 {
+                acme.call("UNWATCH").expect_ok();
+            } else {
+                // In one pipeline what ends it counts too.
+                let transaction = ["MULTI", "EXEC"].map(|name| encode(&[name])).concat();
+                acme.send(&[&transaction[..], &watch(1000), &transaction].concat());
+                let replies: Vec<_> = (0..5).map(|_| acme.reply()).collect();
+                assert!(replies[2] == Reply::ok() && replies[4].items().is_empty(), "{replies:?}");
+            }
+        }
+        assert_eq!(line(&mut acme, &watch(1000)), "+OK\r\n");
+        // What it was to guard is not executed without it.
+        acme.send(&[&watch(25)[..], &encode(&["SET", "unguarded", "x"])].concat());
+        acme.reply().expect_error("OVERLOADED");
+        acme.expect_close();
+        let mut acme = tenants.acme();
+        acme.send(&[&long(&["WATCH"], &"k".repeat(2000), 1025)[..], &encode(&["SET", "unguarded", "x"])].concat());
+        acme.reply().expect_error("OVERLOADED");
+        acme.expect_close();
+        assert_eq!(redis.conn().call("EXISTS unguarded acme:unguarded"), Reply::Int(0));
+    }
+}
+
+#[test]
 fn many_clients_that_speak_http_are_told_of_once_a_second() {
     let redis = Redis::start();
     let tenants = Tenanted::start(&redis, &two(""));

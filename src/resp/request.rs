@@ -175,6 +175,13 @@ impl RequestScanner {
         &self.inline_args
     }
 
+    /// How much of the incomplete frame, from the front of the buffer, needs no second look: whoever [streams](Self::stream) it
+    /// must give that and more.
+    #[must_use]
+    pub fn looked_at(&self) -> usize {
+        self.pos.max(self.searched)
+    }
+
     /// What is known of the frame that is incomplete, to decide whether to keep or to stream it.
     #[must_use]
     pub fn pending(&self) -> Pending {

@@ -183,7 +183,8 @@ pub fn request(out: &mut BytesMut, args: &[&[u8]]) {
 /// A type byte, 20 digits and a line end: no header is longer.
 const HEADER_BYTES: usize = 23;
 
-pub(super) fn header(out: &mut BytesMut, kind: u8, n: impl itoa::Integer) {
+/// A type byte and a number: `kind`, `n`.
+pub(crate) fn header(out: &mut BytesMut, kind: u8, n: impl itoa::Integer) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(n).as_bytes();
     out.reserve(digits.len() + 3);

@@ -11,7 +11,7 @@ use crate::command::{Args, CommandTable, Route as Way, route};
 use crate::metrics::{ErrorKind, ErrorOrigin, Metrics, Route};
 use crate::resp::{Proto, ReplyQueue, Ticket};
 use crate::tenant::Admitted;
-use crate::tenant::isolation::Back;
+use crate::tenant::isolation::{Back, Pieces};
 use crate::upstream::knowledge::Knowledge;
 use crate::upstream::link::Scratch;
 use crate::upstream::links::pins::{PinnedLink, ProvingLink};
@@ -128,8 +128,8 @@ pub(super) enum Step {
 pub(super) enum Stage {
     /// As whole frames.
     Frames,
-    /// The rest of a large frame goes to the pinned connection.
-    Forward,
+    /// The rest of a large frame goes to the pinned connection, of an isolated tenant's client with these changes.
+    Forward(Option<Box<Pieces>>),
     /// The rest of a large frame is dropped; then this is the reply.
     Drop(&'static [u8]),
     /// A large frame broke off in the middle: when the replies before it are here, this is the last one.
@@ -214,6 +214,8 @@ pub(super) struct Core {
     pub is_gated: bool,
     /// The request that is looked at now has passed the limit of requests.
     pub is_counted: bool,
+    /// Keys that it asked to be watched since it was known that none are: before the request that is looked at now, and with it.
+    pub watched: (usize, usize),
     /// Wrong passwords so far.
     pub failures: u32,
     /// What is to be made of the reply to the request that is looked at now.
@@ -248,6 +250,8 @@ pub(super) struct Core {
     pub now: Option<Instant>,
     /// Reservations that were refused without the upstream and are not counted yet.
     pub refused: u64,
+    /// The request that is looked at now lies whole in what was read, as it came.
+    pub is_at_hand: bool,
     /// The request that is looked at now is followed by one that says the same.
     pub comes_again: bool,
     pub again: Again,
@@ -274,6 +278,7 @@ impl Core {
             is_evicted: false,
             is_gated: true,
             is_counted: false,
+            watched: (0, 0),
             failures: 0,
             back: None,
             redirect: None,
@@ -296,6 +301,7 @@ impl Core {
             bytes_out: 0,
             now: None,
             refused: 0,
+            is_at_hand: false,
             comes_again: false,
             again: Again::Nothing,
             context,

@@ -91,7 +91,12 @@ impl Core {
     }
 
     fn dispatch_gated(&mut self, cx: &mut Context<'_>, frame: &[u8], args: &Args<'_>, redirected: &Redirected) -> Step {
+        // What is large is not judged more than once.
+        if self.is_large(frame) && !self.may_go_in_pieces(cx) {
+            return Step::Blocked;
+        }
         let step = match self.gate(frame, args) {
+            Gate::InPieces(pieces) => self.dispatch_in_pieces(args, pieces),
             Gate::Open => self.dispatch_on(cx, frame, args, redirected),
             Gate::Rewritten(frame, ranges) => self.dispatch_on(cx, &frame, &Args::new(&frame, &ranges), redirected),
             Gate::Shut(Step::Blocked) => Step::Blocked,
@@ -186,7 +191,13 @@ impl Core {
             Route::Script => self.send_on_link(frame, Watch::effect(Effect::Script)),
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
-                    let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: false };
+                    let watch = Watch {
+                        effect: Effect::None,
+                        rewrite: Some(rewrite),
+                        in_parts: None,
+                        error: None,
+                        hidden: false,
+                    };
                     self.send_on_link(request.as_deref().unwrap_or(frame), Some(Box::new(watch)))
                 }
                 None => self.send_on_link(frame, None),

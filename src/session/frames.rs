@@ -2,12 +2,15 @@
 
 use super::Session;
 use super::core::{Lane, Phase, Stage, Step};
+use crate::command::Args;
 use crate::resp::{ArgRange, FrameKind, RequestLimits, write};
 use bytes::BytesMut;
 use std::task::Context;
 
 /// In so many bytes the number of arguments, a command's name and a subcommand's are there, where they are some.
 const WORDS_BYTES: usize = 512;
+/// So much of a large request goes on at once: more than any header line or inline request has.
+const PIECE_BYTES: usize = 128 * 1024;
 
 impl Session {
     /// Takes frames off the front of `bytes`, as many as may go. Returns how many bytes it took.
@@ -18,7 +21,11 @@ impl Session {
         if self.core.told_apart {
             self.follow_identity();
         }
-        while at < bytes.len() && self.core.phase != Phase::Finishing && self.core.wait.is_none() {
+        if self.waits_whole {
+            self.waits_whole = !self.core.may_go_in_pieces(cx);
+            self.blocked = self.waits_whole;
+        }
+        while !self.waits_whole && at < bytes.len() && self.core.phase != Phase::Finishing && self.core.wait.is_none() {
             if self.core.told_apart && !self.core.takes_turn(cx) {
                 self.waits_its_turn = true;
                 break;
@@ -58,7 +65,7 @@ impl Session {
         match self.core.stage {
             Stage::Frames => {}
             Stage::Broken(_) => return None,
-            Stage::Forward | Stage::Drop(_) => return self.take_streamed(cx, bytes),
+            Stage::Forward(_) | Stage::Drop(_) => return self.take_streamed(cx, bytes),
         }
         let (step, len) = match self.scanner.scan(bytes) {
             Ok(Some(frame)) => {
@@ -67,27 +74,41 @@ impl Session {
                     FrameKind::Array => {
                         let (request, rest) = bytes.split_at(frame.len);
                         self.core.comes_again = self.core.lane == Lane::Inventory && rest.starts_with(request);
+                        self.core.is_at_hand = true;
                         self.core.dispatch(cx, request, self.scanner.args())
                     }
                     FrameKind::Inline => {
                         let (request, ranges) = encode(self.scanner.inline_args());
-                        self.core.comes_again = false;
+                        (self.core.is_at_hand, self.core.comes_again) = (false, false);
                         self.core.dispatch(cx, &request, &ranges)
                     }
                 };
-                (step, frame.len)
+                // It was found good, and goes on from its first byte, a piece at a time.
+                let goes_in_pieces = matches!(self.core.stage, Stage::Forward(_));
+                (self.streamed, self.kept_whole) = (0, false);
+                if matches!(step, Step::Blocked) {
+                    self.waits_whole = self.core.is_large(&bytes[..frame.len]);
+                    // It was looked at all the same.
+                    self.core.take_turns_for(frame.len);
+                }
+                (step, if goes_in_pieces { 0 } else { frame.len })
             }
             Ok(None) => {
                 let pending = self.scanner.pending();
-                let bytes_at_least = pending.bytes_at_least;
                 // What it is, and whether it may be, is told by its name and its subcommand, and they may be still to come: a
                 // number of arguments alone can say that it will be large.
                 let is_untold = pending.args_complete < pending.args_declared.min(2) && bytes.len() < WORDS_BYTES;
-                if bytes_at_least <= self.core.whole_bytes_max() || is_untold {
+                if pending.bytes_at_least <= self.core.whole_bytes_max() || is_untold {
+                    return None;
+                }
+                let args = Args::new(bytes, self.scanner.args());
+                let is_too_large = self.core.is_too_large(pending.bytes_at_least);
+                self.kept_whole = !is_too_large && (self.kept_whole || self.core.must_see_whole(&args, pending));
+                if self.kept_whole {
                     return None;
                 }
                 self.streamed = 0;
-                (self.core.begin_stream(cx, bytes, self.scanner.args(), bytes_at_least), 0)
+                (self.core.begin_stream(cx, &args, pending), 0)
             }
             Err(error) => {
                 self.core.protocol_error(&error.to_reply());
@@ -107,11 +128,13 @@ impl Session {
         if !self.core.has_room(cx) {
             return None;
         }
+        // What was looked at before it was known to be large goes on with the first piece.
+        let bytes = &bytes[..bytes.len().min(self.scanner.looked_at() + PIECE_BYTES)];
         match self.scanner.stream(bytes) {
             Ok(streamed) => {
                 self.streamed += streamed.take;
                 let left = if streamed.done { 0 } else { self.scanner.pending().bytes_at_least };
-                if matches!(self.core.stage, Stage::Forward)
+                if matches!(self.core.stage, Stage::Forward(_))
                     && self.core.is_too_large(self.streamed.saturating_add(left))
                 {
                     self.core.break_too_large();

@@ -1,14 +1,14 @@
 //! What stands between a tenant's request and its way: has it said who it is, may it, is it too much, and what becomes of
 //! its names.
 
-use super::core::{Core, Step};
+use super::core::{Core, Phase, Step};
 use super::pinned::refused_by_upstream;
 use crate::command::{Args, Hello, Local, Pin, Route, is_inventory};
 use crate::config::Passthrough;
 use crate::metrics::{ErrorKind, Refused};
 use crate::resp::{ArgRange, write};
 use crate::tenant::acl;
-use crate::tenant::isolation::{Back, Isolation, Own, Verdict, judge};
+use crate::tenant::isolation::{Back, Isolation, Own, Pieces, Verdict, judge, judge_in_pieces};
 use crate::upstream::link::state::Watch;
 use bytes::BytesMut;
 use std::rc::Rc;
@@ -28,6 +28,10 @@ const LONG_LIST: &[u8] = b"-ERR too many arguments: this tenant's CLIENT and COM
 const NAME_BYTES_MAX: usize = 1024;
 /// What CLIENT and COMMAND say of what they are asked about is many times as long.
 const LIST_MAX: usize = 1024;
+/// The upstream compares each key that is watched with all that its client watches already: 30,000 take it seconds.
+pub(super) const WATCHED_MAX: usize = 1024;
+pub(super) const TOO_MANY_WATCHED: &[u8] =
+    b"-OVERLOADED a client may watch 1024 keys; this was not sent, and the connection is closed\r\n";
 const NO_PASSTHROUGH: &[u8] = b"-NOPERM this tenant has the commands of the inventory alone (see INV.HELP)\r\n";
 
 /// What the gate says of a request.
@@ -36,6 +40,8 @@ pub(super) enum Gate {
     Open,
     /// In these words; [`Core::back`] is what is made of the reply.
     Rewritten(BytesMut, Vec<ArgRange>),
+    /// The same of a large one, which goes on piece by piece.
+    InPieces(Box<Pieces>),
     /// It was answered, or must wait.
     Shut(Step),
 }
@@ -71,7 +77,12 @@ impl Core {
         if !self.is_counted && !self.room.tenant.live.takes_request(&self.room.tenant.limits) {
             return self.shut(ErrorKind::Overloaded, TOO_OFTEN, args);
         }
-        self.is_counted = true;
+        let is_new = !std::mem::replace(&mut self.is_counted, true);
+        if args.is(0, "WATCH")
+            && let Some(step) = self.watches_too_many(args, is_new)
+        {
+            return Gate::Shut(step);
+        }
         if self.room.tenant.limits.request_bytes.is_some_and(|most| frame.len() > most) {
             return self.shut(ErrorKind::Overloaded, TOO_LARGE, args);
         }
@@ -102,6 +113,33 @@ impl Core {
         }
     }
 
+    /// Of a WATCH, which was not looked at before where it `is_new`: the refusal where it is too many keys. What the transaction was
+    /// to be guarded by is not, so that is the end of its client.
+    fn watches_too_many(&mut self, args: &Args<'_>, is_new: bool) -> Option<Step> {
+        let (before, now) = &mut self.watched;
+        if is_new {
+            *before = *now;
+        }
+        let is_waiting = self.replies.waiting() > 0;
+        if self.pin.as_ref().is_none_or(|pin| !is_waiting && !pin.remembered().watching) {
+            *before = 0;
+        }
+        *now = *before + args.len() - 1;
+        if *now <= WATCHED_MAX {
+            return None;
+        }
+        *now = *before;
+        if is_waiting {
+            // An EXEC among them may end it.
+            return Some(Step::Blocked);
+        }
+        let step = self.refuse_anywhere(ErrorKind::Overloaded, TOO_MANY_WATCHED, args);
+        if matches!(step, Step::Done) {
+            self.phase = Phase::Finishing;
+        }
+        Some(step)
+    }
+
     fn identity(&mut self, args: &Args<'_>, route: Route) -> Gate {
         let Route::Local(local) = route else { return Gate::Open };
         match self.answer_identity(args, local) {
@@ -120,6 +158,12 @@ impl Core {
                 return Gate::Shut(self.refuse_in_multi(NO_SUBSCRIPTION));
             }
         }
+        let is_large = self.is_large(frame);
+        // Of a CLIENT the id in it may have been exchanged, which its own bytes do not have.
+        let is_never = || is_for_the_sidecar(args) || args.is(0, "CLIENT") || super::streaming::is_never_large(route);
+        if is_large && is_never() {
+            return self.shut(ErrorKind::Unsupported, super::streaming::MAY_NOT_BE_LARGE, args);
+        }
         let room = Rc::clone(&self.room);
         let tenant = &room.tenant;
         let verdict = {
@@ -131,9 +175,20 @@ impl Core {
                 own_user: tenant.upstream.is_some(),
                 flushdb: tenant.flushdb,
             };
-            judge(args, &isolation)
+            if is_large { judge_in_pieces(args, &isolation) } else { judge(args, &isolation) }
         };
         match verdict {
+            Verdict::InPieces(pieces, back) => {
+                self.back = Some(back);
+                Gate::InPieces(pieces)
+            }
+            Verdict::Own(_) if is_large && !args.is(0, "PING") => {
+                self.shut(ErrorKind::Unsupported, super::streaming::MAY_NOT_BE_LARGE, args)
+            }
+            Verdict::Passed | Verdict::Own(_) if is_large => {
+                self.back = Some(Back::AsIs);
+                Gate::InPieces(Box::new(Pieces::unchanged()))
+            }
             Verdict::Passed if is_for_the_sidecar(args) && tenant.upstream.is_some() => {
                 Gate::Shut(self.ask_as_sidecar(args, route, frame, None))
             }
@@ -223,6 +278,11 @@ impl Core {
             back => {
                 // What the reply says of the sidecar's own comes behind what it says in the tenant's spelling.
                 let own = watch.rewrite.take();
+                watch.in_parts = match back {
+                    Back::FirstIsKey if own.is_none() => Some(Rc::clone(&room.first_is_key)),
+                    Back::Streams if own.is_none() => Some(Rc::clone(&room.streams)),
+                    _ => None,
+                };
                 watch.rewrite = Some(Box::new(move |reply, proto| {
                     let told = back.apply(reply, &room.tenant.space, proto);
                     if let Some(own) = own { own(&told, proto) } else { told }
@@ -269,7 +329,7 @@ fn immodest(args: &Args<'_>) -> Option<&'static [u8]> {
 
 /// What the tenant's own upstream user must not have the right to, for scripts of the tenant's could do it too, and would see
 /// what is not the tenant's.
-fn is_for_the_sidecar(args: &Args<'_>) -> bool {
+pub(super) fn is_for_the_sidecar(args: &Args<'_>) -> bool {
     let of_clients = || ["LIST", "KILL", "UNBLOCK"].iter().any(|name| args.is(1, name));
     acl::SIDECARS.iter().any(|name| args.is(0, name)) || args.is(0, "CLIENT") && of_clients()
 }

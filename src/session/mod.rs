@@ -35,6 +35,7 @@ use self::core::{Core, Phase, Stage};
 use self::held::Held;
 use self::room::Own;
 use self::runs::Simple;
+use crate::memory::drop_large;
 use crate::metrics::{Direction, ErrorKind, ErrorOrigin};
 use crate::resp::{ReplyQueue, RequestLimits, RequestScanner};
 use crate::upstream::stream::Stream;
@@ -69,6 +70,10 @@ struct Session {
     waits_its_turn: bool,
     /// Of a large request that is not kept: how much of it has come.
     streamed: usize,
+    /// The large request at hand must be seen whole, and that is not asked again whenever more of it comes.
+    kept_whole: bool,
+    /// It is whole, and that what it waits for is not here is seen without looking at it again.
+    waits_whole: bool,
     /// Runs while the client has not said who it is.
     unknown: Option<Pin<Box<Sleep>>>,
     /// Runs while the client has too much unsent and takes nothing.
@@ -90,6 +95,8 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
         blocked: false,
         waits_its_turn: false,
         streamed: 0,
+        kept_whole: false,
+        waits_whole: false,
         unknown: None,
         stall: None,
         held: Held::default(),
@@ -102,7 +109,7 @@ pub async fn serve(context: Rc<SessionContext>, stream: Stream, entry: Arc<Clien
     })
     .await;
     let end = poll_fn(|cx| session.poll(cx)).await;
-    replies.close();
+    session.give_up(&replies);
     if let Err(error) = &end {
         let tenant = &*session.core.room.tenant.name;
         tracing::debug!(client = id, tenant, %error, "a client's connection ended");
@@ -147,6 +154,14 @@ pub async fn linger(mut stream: Stream) {
 }
 
 impl Session {
+    /// What is here for the client and of it is of no more use. It may be gigabytes.
+    fn give_up(&mut self, replies: &ReplyQueue) {
+        let (unsent, unread) = (replies.take_ready(), std::mem::take(&mut self.unread));
+        replies.close();
+        drop_large(unsent.len(), unsent);
+        drop_large(unread.len(), unread);
+    }
+
     /// Ready when the session is over: `Err` where the connection is of no more use.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut result = self.advance(cx);
@@ -329,7 +344,7 @@ impl Session {
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         let bytes = buf.filled();
         if bytes.is_empty() {
-            if let (Stage::Forward, false) = (&self.core.stage, self.core.may_never_be_answered()) {
+            if let (Stage::Forward(_), false) = (&self.core.stage, self.core.may_never_be_answered()) {
                 // The request will never be whole; what came before it is answered.
                 self.core.stage = Stage::Broken(Bytes::new());
                 return Poll::Ready(Ok(true));
@@ -348,7 +363,7 @@ impl Session {
     /// A large request began when the client's end was read already: its rest will never come. Returns whether it is so.
     fn break_off_stream(&mut self) -> bool {
         let core = &mut self.core;
-        let is_cut = core.phase == Phase::Ended && matches!(core.stage, Stage::Forward) && self.unread.is_empty();
+        let is_cut = core.phase == Phase::Ended && matches!(core.stage, Stage::Forward(_)) && self.unread.is_empty();
         if !is_cut || core.may_never_be_answered() {
             return false;
         }

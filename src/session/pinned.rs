@@ -181,7 +181,13 @@ impl Core {
             Route::Rewritten(_) if self.room_upstream() == 0 => return Step::Blocked,
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
-                    let watch = Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: false };
+                    let watch = Watch {
+                        effect: Effect::None,
+                        rewrite: Some(rewrite),
+                        in_parts: None,
+                        error: None,
+                        hidden: false,
+                    };
                     let watch = self.with_way_back(Some(Box::new(watch)));
                     return self.send_watched(request.as_deref().unwrap_or(frame), watch, route);
                 }
@@ -268,7 +274,7 @@ impl Core {
     }
 
     /// What the reply says of the connection.
-    fn watch(&self, args: &Args<'_>, route: Route) -> Option<Box<Watch>> {
+    pub(super) fn watch(&self, args: &Args<'_>, route: Route) -> Option<Box<Watch>> {
         let effect = effect(args, route);
         let hello = if args.is(0, "HELLO") { Hello::parse(args) } else { None };
         let rewrite = hello.map(|hello| -> Rewrite {
@@ -281,7 +287,7 @@ impl Core {
             })
         });
         (effect != Effect::None || rewrite.is_some())
-            .then(|| Box::new(Watch { effect, rewrite, error: None, hidden: false }))
+            .then(|| Box::new(Watch { effect, rewrite, in_parts: None, error: None, hidden: false }))
     }
 
     /// A command of the sidecar's own inside MULTI: the upstream queues it, and its answer stands in EXEC's.

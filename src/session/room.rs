@@ -7,7 +7,7 @@ use crate::inventory::sold_out::LastRefusal;
 use crate::metrics::{Metrics, TenantMetrics};
 use crate::tenant::isolation::Back;
 use crate::tenant::{Tenant, Tenants, UpstreamUser};
-use crate::upstream::link::state::OnError;
+use crate::upstream::link::state::{InParts, OnError, Telling};
 use crate::upstream::stream::{Credentials, Identity};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -36,6 +36,10 @@ pub struct Room {
     pub identity: Identity,
     /// An upstream's error as an isolated tenant's client is to see it.
     pub on_error: OnError,
+    /// Replies that name keys and may be large, as it is to see them while they come.
+    pub first_is_key: InParts,
+    /// See above.
+    pub streams: InParts,
     /// What lives on where its configuration changes.
     pub own: Rc<Own>,
     /// What becomes of its simple commands.
@@ -74,8 +78,31 @@ impl Room {
     fn new(tenant: &Arc<Tenant>, inventory: Inventory, identity: Identity, own: Rc<Own>) -> Rc<Self> {
         let of = Arc::clone(tenant);
         let on_error: OnError = Rc::new(move |reply, proto| Back::AsIs.apply(reply, &of.space, proto));
+        let in_parts = |back: Back| -> InParts {
+            let of = Arc::clone(tenant);
+            Rc::new(move || telling(&back, &of))
+        };
+        let (first_is_key, streams) = (in_parts(Back::FirstIsKey), in_parts(Back::Streams));
         let (last_refusal, simple_ways) = (RefCell::default(), RefCell::default());
-        Rc::new(Self { tenant: Arc::clone(tenant), inventory, last_refusal, identity, on_error, own, simple_ways })
+        Rc::new(Self {
+            tenant: Arc::clone(tenant),
+            inventory,
+            last_refusal,
+            identity,
+            on_error,
+            first_is_key,
+            streams,
+            own,
+            simple_ways,
+        })
+    }
+}
+
+fn telling(back: &Back, tenant: &Tenant) -> Telling {
+    match back.in_parts(&tenant.space) {
+        Some(mut parts) => Box::new(move |bytes, out| parts.tell(bytes, out)),
+        // Of such a reply nothing may be told before it is whole.
+        None => Box::new(|_, _| false),
     }
 }
 

@@ -96,7 +96,13 @@ impl Core {
             pin.send(
                 &eval,
                 ticket,
-                Some(Box::new(Watch { effect: Effect::None, rewrite: Some(rewrite), error: None, hidden: !last })),
+                Some(Box::new(Watch {
+                    effect: Effect::None,
+                    rewrite: Some(rewrite),
+                    in_parts: None,
+                    error: None,
+                    hidden: !last,
+                })),
             );
         }
         if db != home {

@@ -221,6 +221,20 @@ impl Link {
         }
     }
 
+    /// The same of bytes that are written to where they wait.
+    ///
+    /// # Errors
+    /// What `write` has: then nothing behind is to be sent.
+    pub fn send_more_by<E>(&self, write: impl FnOnce(&mut BytesMut) -> Result<(), E>) -> Result<(), E> {
+        let mut inner = self.inner.borrow_mut();
+        if matches!(inner.state, State::Down(_) | State::Closed) {
+            return Ok(());
+        }
+        let written = write(&mut inner.out);
+        inner.wakeup.wake();
+        written
+    }
+
     /// The last request handed over will never be whole, so it is not executed and its client is told otherwise. What the
     /// connection carried next would be taken for its rest: it is closed.
     pub fn abandon_last(&self) {

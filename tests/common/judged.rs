@@ -98,6 +98,7 @@ pub fn show(verdict: &Verdict) -> String {
             let back = if *back == Back::AsIs { String::new() } else { format!(" / {back:?}") };
             args.join(" ") + &back
         }
+        Verdict::InPieces(..) => unreachable!("it was not judged so"),
         Verdict::Own(own) => format!("own {own:?}"),
         Verdict::Refused(line) => line.trim_end().to_owned(),
     }

@@ -3,10 +3,12 @@
 
 mod error;
 mod info;
+mod parts;
 #[cfg(test)]
 mod tests;
 
 pub(super) use error::inside as error_inside;
+pub use parts::Parts;
 
 use super::scripts::{Sha, hex};
 use super::{KeySpace, push};

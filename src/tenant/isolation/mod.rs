@@ -6,6 +6,7 @@
 pub mod back;
 mod names;
 mod parse;
+mod pieces;
 mod plan;
 pub mod push;
 mod refusal;
@@ -20,7 +21,8 @@ mod wrap;
 
 pub use back::Back;
 pub use names::is_everybodys;
-pub use request::{Isolation, Own, Scripts, Verdict, judge};
+pub use pieces::{Pieces, TooLong, begun};
+pub use request::{Isolation, Own, Scripts, Verdict, judge, judge_in_pieces};
 pub use simple::KeyPlaces;
 
 use bytes::BytesMut;

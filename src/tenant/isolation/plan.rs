@@ -29,13 +29,13 @@ pub struct Plan {
 
 /// What becomes of one argument.
 #[derive(Debug, Clone, Copy)]
-struct Edit {
-    arg: usize,
-    change: Change,
+pub(super) struct Edit {
+    pub(super) arg: usize,
+    pub(super) change: Change,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Change {
+pub(super) enum Change {
     /// The prefix is put into it, before this byte.
     Prefix(usize),
     /// Another takes its place.
@@ -46,7 +46,7 @@ enum Change {
 
 /// An argument more, at the end.
 #[derive(Debug, Clone, Copy)]
-enum Tail {
+pub(super) enum Tail {
     Word(&'static [u8]),
     /// The prefix, and this.
     Prefix(&'static [u8]),
@@ -94,13 +94,23 @@ impl Plan {
         self.back = Some(back);
     }
 
+    /// What it consists of: edits in rising order, their texts, arguments more, and what is to be made of the reply.
+    pub(super) fn into_parts(mut self) -> (Vec<Edit>, Vec<Vec<u8>>, Vec<Tail>, Back) {
+        self.sort();
+        (self.edits, self.texts, self.tail, self.back.unwrap_or(Back::AsIs))
+    }
+
+    fn sort(&mut self) {
+        self.edits.sort_unstable_by_key(|edit| edit.arg);
+        debug_assert!(self.edits.windows(2).all(|two| two[0].arg < two[1].arg), "an argument is prefixed once");
+    }
+
     /// The request as it is to be sent.
     ///
     /// # Errors
     /// It has become too long.
     pub fn encode(mut self, args: &Args<'_>, space: &KeySpace) -> Result<(BytesMut, Vec<ArgRange>, Back), Refusal> {
-        self.edits.sort_unstable_by_key(|edit| edit.arg);
-        debug_assert!(self.edits.windows(2).all(|two| two[0].arg < two[1].arg), "an argument is prefixed once");
+        self.sort();
         let (frame, ranges) = encode(args, space, self.edits.iter().copied(), &self.tail, &self.texts)?;
         Ok((frame, ranges, self.back.unwrap_or(Back::AsIs)))
     }

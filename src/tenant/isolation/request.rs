@@ -2,6 +2,7 @@
 
 pub use super::scripts::Scripts;
 
+use super::pieces::Pieces;
 use super::plan::{Plan, encode_keys};
 use super::refusal::{Refusal, shown};
 use super::table::{Row, Treatment, find, find_sub};
@@ -25,7 +26,7 @@ pub struct Isolation<'a> {
 }
 
 /// What becomes of a request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Verdict {
     /// It names no key and no channel: as it came, and so does its reply.
     Passed,
@@ -38,6 +39,8 @@ pub enum Verdict {
         /// What is to be made of the reply.
         back: Back,
     },
+    /// The same piece by piece, of a request that was judged so.
+    InPieces(Box<Pieces>, Back),
     /// The session answers it or knows the way.
     Own(Own),
     /// With this line, `-…\r\n`; nothing is sent.
@@ -60,6 +63,23 @@ pub enum Own {
 /// The judgement of one whole request outside of subscriptions, in or out of MULTI.
 #[must_use]
 pub fn judge(args: &Args<'_>, isolation: &Isolation<'_>) -> Verdict {
+    judge_for(args, isolation, Sending::Whole)
+}
+
+/// The same of one so large that it is not to be encoded in one go.
+#[must_use]
+pub fn judge_in_pieces(args: &Args<'_>, isolation: &Isolation<'_>) -> Verdict {
+    judge_for(args, isolation, Sending::InPieces)
+}
+
+/// How what is rewritten goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Whole,
+    InPieces,
+}
+
+fn judge_for(args: &Args<'_>, isolation: &Isolation<'_>, sending: Sending) -> Verdict {
     if isolation.space.is_anothers() {
         return Verdict::Refused(
             "-NOPERM this tenant's namespace is a reserved name: it cannot be isolated\r\n".to_owned(),
@@ -78,7 +98,7 @@ pub fn judge(args: &Args<'_>, isolation: &Isolation<'_>) -> Verdict {
         },
         _ => (row, None),
     };
-    treat(row, upper, sub, args, isolation)
+    treat(row, upper, sub, args, isolation, sending)
         .unwrap_or_else(|refusal| Verdict::Refused(refusal.line(args.get(0).unwrap_or_default(), sub)))
 }
 
@@ -88,6 +108,7 @@ fn treat(
     sub: Option<&[u8]>,
     args: &Args<'_>,
     isolation: &Isolation<'_>,
+    sending: Sending,
 ) -> Result<Verdict, Refusal> {
     match row.treatment {
         Treatment::Passed => Ok(Verdict::Passed),
@@ -102,6 +123,10 @@ fn treat(
             if first >= len || first > last {
                 return Err(Refusal::Arity);
             }
+            if sending == Sending::InPieces {
+                let pieces = Pieces::keys(first, last.min(len - 1), step, isolation.space);
+                return Ok(Verdict::InPieces(Box::new(pieces), Back::AsIs));
+            }
             let keys = (first..=last.min(len - 1)).step_by(step);
             let (frame, ranges) = encode_keys(args, isolation.space, keys)?;
             Ok(Verdict::Rewritten { frame, ranges, back: Back::AsIs })
@@ -109,6 +134,10 @@ fn treat(
         Treatment::Parsed(parse) => {
             let mut plan = Plan::default();
             parse(args, isolation, &mut plan)?;
+            if sending == Sending::InPieces {
+                let (pieces, back) = plan.into_pieces(isolation.space);
+                return Ok(Verdict::InPieces(Box::new(pieces), back));
+            }
             let (frame, ranges, back) = plan.encode(args, isolation.space)?;
             Ok(Verdict::Rewritten { frame, ranges, back })
         }

@@ -1,6 +1,7 @@
 //! One connection of a link: writes what is handed over and reads replies, both at once.
 
 mod delivery;
+mod parts;
 
 use super::{Link, OUT_PAUSE_BYTES, Scratch, Sharing};
 use crate::error::{Kind, UpstreamError};
@@ -20,6 +21,8 @@ use tokio::time::Interval;
 const KEEP_CAPACITY_BYTES: usize = 256 * 1024;
 /// So much is read at once (see [`SCRATCH_BYTES`](super::SCRATCH_BYTES)) before others have their turn.
 const READS_A_TURN: usize = 8;
+/// So much is written at once, where the upstream takes it as fast as that.
+const WRITTEN_A_TURN: usize = 512 * 1024;
 /// How often a link looks whether its upstream still answers.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -33,6 +36,8 @@ pub(super) struct Driver<'l> {
     kept: Option<bool>,
     /// What is here of it.
     whole: BytesMut,
+    /// It is told otherwise while it comes.
+    parts: Option<parts::Parts>,
     /// A byte came: the connection is of use.
     pub(super) lived: bool,
     tick: Interval,
@@ -56,6 +61,7 @@ impl<'l> Driver<'l> {
             rest: Vec::new(),
             kept: None,
             whole: BytesMut::new(),
+            parts: None,
             lived: false,
             tick,
             silent_ticks: 0,
@@ -127,6 +133,10 @@ impl<'l> Driver<'l> {
         let inner = &mut *guard;
         let peak = inner.out.len();
         while !inner.out.is_empty() {
+            if peak.saturating_sub(inner.out.len()) >= WRITTEN_A_TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
             match Pin::new(&mut *stream).poll_write(cx, &inner.out) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Err(UpstreamError::new(Kind::Io, "the connection takes no more bytes")),

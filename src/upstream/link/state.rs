@@ -1,14 +1,15 @@
 //! What an upstream connection remembers of its one client, as far as the replies so far say; and what a reply to a request
 //! is watched for. It owns the knowledge when a client needs its own connection no longer; it never does I/O.
 
+mod exec;
 mod subscriptions;
 
+pub use self::exec::Exec;
 pub use self::subscriptions::{Event, Family, Subscriptions, event};
 
-use crate::resp::{Proto, ReplyScanner, write};
+use crate::resp::Proto;
 use crate::upstream::stream::{Credentials, Greeting, Identity};
 use bytes::BytesMut;
-use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Makes another reply of the upstream's, in the protocol that the client reads at that point.
@@ -17,12 +18,21 @@ pub type Rewrite = Box<dyn FnOnce(&[u8], Proto) -> BytesMut>;
 /// The same of an error, whoever's request it answers: made once, and for many requests.
 pub type OnError = Rc<dyn Fn(&[u8], Proto) -> BytesMut>;
 
+/// Makes another reply of one while it comes: what comes back in place of the next bytes is appended. False: it has not the form
+/// that it must have, and nothing more of it may be told.
+pub type Telling = Box<dyn FnMut(&[u8], &mut BytesMut) -> bool>;
+
+/// Begins to: made once, and for many requests.
+pub type InParts = Rc<dyn Fn() -> Telling>;
+
 /// What the reply to a request is watched for. Inside MULTI it is the reply in EXEC's that counts, not `+QUEUED`.
 pub struct Watch {
     /// What a reply that is no error says of the connection.
     pub effect: Effect,
     /// The client gets what this makes of the reply.
     pub rewrite: Option<Rewrite>,
+    /// The same of a reply that does not come whole, where it is an array or a map.
+    pub in_parts: Option<InParts>,
     /// The same for an error alone: any other reply goes to the client as it comes.
     pub error: Option<OnError>,
     /// The request is the sidecar's own: inside EXEC's reply its element is left out.
@@ -33,25 +43,31 @@ impl Watch {
     /// For nothing yet.
     #[must_use]
     pub fn nothing() -> Box<Self> {
-        Box::new(Self { effect: Effect::None, rewrite: None, error: None, hidden: false })
+        Box::new(Self { effect: Effect::None, rewrite: None, in_parts: None, error: None, hidden: false })
     }
 
     /// Only what the reply says of the connection.
     #[must_use]
     pub fn effect(effect: Effect) -> Option<Box<Self>> {
-        Some(Box::new(Self { effect, rewrite: None, error: None, hidden: false }))
+        Some(Box::new(Self { effect, rewrite: None, in_parts: None, error: None, hidden: false }))
     }
 
     /// Another reply in place of the upstream's.
     #[must_use]
     pub fn rewrite(rewrite: impl FnOnce(&[u8], Proto) -> BytesMut + 'static) -> Option<Box<Self>> {
-        Some(Box::new(Self { effect: Effect::None, rewrite: Some(Box::new(rewrite)), error: None, hidden: false }))
+        Some(Box::new(Self {
+            effect: Effect::None,
+            rewrite: Some(Box::new(rewrite)),
+            in_parts: None,
+            error: None,
+            hidden: false,
+        }))
     }
 
     /// A request of the sidecar's own inside MULTI.
     #[must_use]
     pub fn hidden(rewrite: Option<Rewrite>) -> Option<Box<Self>> {
-        Some(Box::new(Self { effect: Effect::None, rewrite, error: None, hidden: true }))
+        Some(Box::new(Self { effect: Effect::None, rewrite, in_parts: None, error: None, hidden: true }))
     }
 }
 
@@ -305,39 +321,6 @@ impl State {
         (self.queued, self.scripts) = (0, 0);
         self.marked.clear();
     }
-
-    /// The whole reply to EXEC: what its elements say is applied, and what the client is to see of it comes back; of a push that
-    /// came in between what `push_shown` says.
-    pub fn exec(&mut self, frame: &[u8], push_shown: impl Fn(&[u8]) -> Option<Cow<'_, [u8]>>) -> BytesMut {
-        let marked = std::mem::take(&mut self.marked);
-        self.end_transaction();
-        let Some(elements) = elements(frame) else { return BytesMut::from(frame) };
-        let hidden = marked.iter().filter(|(_, watch)| watch.hidden).count();
-        let counted = elements.iter().filter(|element| element.counts).count();
-        let mut out = BytesMut::with_capacity(frame.len());
-        write::array_header(&mut out, counted - hidden.min(counted));
-        let (mut marked, mut place) = (marked.into_iter().peekable(), 0);
-        for element in elements {
-            if !element.counts {
-                out.extend_from_slice(&push_shown(element.bytes).unwrap_or_default());
-                continue;
-            }
-            let watch = marked.next_if(|(index, _)| *index == place);
-            place += 1;
-            let Some((_, watch)) = watch else {
-                out.extend_from_slice(element.bytes);
-                continue;
-            };
-            self.apply(watch.effect, element.bytes.first().copied().unwrap_or_default());
-            let shown = rewritten(watch.rewrite, watch.error, element.bytes, self.greeting.proto);
-            match shown {
-                _ if watch.hidden => {}
-                Some(shown) => out.extend_from_slice(&shown),
-                None => out.extend_from_slice(element.bytes),
-            }
-        }
-        out
-    }
 }
 
 /// What the client gets in place of the reply, where that is something else.
@@ -358,36 +341,6 @@ pub(super) fn rewritten(
 #[must_use]
 pub fn is_error(reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'-' | b'!'))
-}
-
-struct Element<'a> {
-    bytes: &'a [u8],
-    /// It is one of the array's; not a push that came in between.
-    counts: bool,
-}
-
-/// The elements of an array, each as it came. None: it is none (EXEC was refused, or a watched key had changed).
-fn elements(frame: &[u8]) -> Option<Vec<Element<'_>>> {
-    if frame.first() != Some(&b'*') {
-        return None;
-    }
-    let mut at = memchr::memchr(b'\n', frame)? + 1;
-    if frame.get(1) == Some(&b'-') {
-        return None;
-    }
-    let mut elements = Vec::new();
-    let mut scanner = ReplyScanner::new();
-    while at < frame.len() {
-        let advance = scanner.advance(&frame[at..]).ok()?;
-        if !advance.done {
-            return None;
-        }
-        let bytes = &frame[at..at + advance.take];
-        let counts = !scanner.is_push() || matches!(event(bytes), Some(Event::Acknowledged(..)));
-        elements.push(Element { bytes, counts });
-        at += advance.take;
-    }
-    Some(elements)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 /// A frame that must be looked into is kept until it is whole, up to so many bytes: a message is a bulk of 512 MiB at most.
-const WHOLE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub(super) const WHOLE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 impl Driver<'_> {
     /// Gives what came to those it is for.
@@ -66,9 +66,15 @@ impl Driver<'_> {
     }
 
     fn deliver_part(&mut self, part: &[u8], done: bool) -> Result<(), UpstreamError> {
+        if self.parts.is_some() {
+            return self.deliver_told(part, done);
+        }
         let keep = self.kept.unwrap_or_else(|| self.must_be_whole());
         self.kept = (!done).then_some(keep);
         if keep {
+            if !done && self.whole.is_empty() && self.begin_told(part) {
+                return self.deliver_told(part, done);
+            }
             self.whole.extend_from_slice(part);
             if done {
                 let whole = std::mem::take(&mut self.whole);

@@ -1,6 +1,7 @@
 //! What a connection remembers, by the replies that it gave.
 
 use super::*;
+use std::borrow::Cow;
 
 fn state() -> State {
     State::new(Greeting { identity: None, proto: Proto::Resp2, db: 0, selected_as: None, lane: 0 })
@@ -24,6 +25,47 @@ fn in_a_transaction_it_is_the_reply_in_execs_that_counts() {
     let shown = state.exec(b"*5\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:7\r\n:8\r\n-ERR range\r\n", |push| Some(push.into()));
     assert_eq!(&shown[..], b"*4\r\n*2\r\n:1\r\n:2\r\n+OK\r\n:8\r\n:9\r\n-ERR range\r\n".as_slice());
     assert!((state.greeting.db, state.is_clean()) == (3, true));
+}
+
+#[test]
+fn however_execs_reply_comes_it_is_what_it_is_whole() {
+    let begun = || {
+        let mut state = state();
+        state.apply(Effect::Multi, b'+');
+        let told = Rc::new(|error: &[u8], _: Proto| BytesMut::from([b"-told ", &error[1..]].concat().as_slice()));
+        let guarded = || Some(Box::new(Watch { error: Some(told.clone()), ..*Watch::nothing() }));
+        queue(&mut state, None);
+        queue(&mut state, guarded());
+        queue(&mut state, Watch::hidden(None));
+        queue(&mut state, Watch::effect(Effect::Select(3)));
+        queue(&mut state, guarded());
+        queue(&mut state, Watch::rewrite(|element, _| BytesMut::from(format!("${}\r\n", element.len()).as_str())));
+        queue(&mut state, guarded());
+        state
+    };
+    let frame = b"*7\r\n*2\r\n$3\r\n-\r\n\r\n:2\r\n$4\r\n-ERR\r\n-hidden\r\n+OK\r\n-ERR x\r\n*2\r\n:1\r\n$2\r\nab\r\n\
+        >3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n!3\r\nERR\r\n";
+    let expected =
+        b"*6\r\n*2\r\n$3\r\n-\r\n\r\n:2\r\n$4\r\n-ERR\r\n+OK\r\n-told ERR x\r\n$16\r\n>shown\r\n-told 3\r\nERR\r\n";
+    fn shown(_: &[u8]) -> Option<Cow<'_, [u8]>> {
+        Some(b">shown\r\n".as_slice().into())
+    }
+    for size in 1..=frame.len() {
+        let (mut state, mut scanner, mut out) = (begun(), crate::resp::ReplyScanner::new(), BytesMut::new());
+        let mut exec = state.begin_exec();
+        let (mut at, mut read) = (0, 0);
+        while at < frame.len() {
+            read = (read + size).min(frame.len());
+            let part = scanner.advance(&frame[at..read]).expect("a reply").take;
+            if part > 0 {
+                exec.take(&mut state, &frame[at..at + part], shown, &mut out).expect("an array");
+            }
+            at += part;
+        }
+        assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{size} at a time");
+        assert!((state.greeting.db, state.is_clean()) == (3, true));
+    }
+    assert_eq!(&begun().exec(frame, shown)[..], expected);
 }
 
 #[test]
