@@ -28,7 +28,8 @@ impl Wire {
     /// Connects, says who the sidecar is, and selects the database.
     ///
     /// # Errors
-    /// `Connect`, with the address in its words; `Auth` and `NoPassword`; `Unfit` of a database that is refused; the upstream's refusal.
+    /// `Connect`, with the address in its words; `Auth` and `NoPassword`; `Unfit` of a database that is refused; the upstream's
+    /// refusal.
     pub async fn connect(target: &Target) -> Result<Self, UpstreamError> {
         let stream = Stream::connect(target).await?;
         let mut wire = Self { stream, input: BytesMut::new(), scanner: ReplyScanner::new() };
