@@ -205,7 +205,7 @@ fn options_that_are_unknown_doubled_or_not_yet_there_are_syntax_errors() {
         "INV.REAP COUNT 5 COUNT 5",
     ] {
         let reply = conn.call(line);
-        assert!(reply.text().starts_with("ERR syntax error"), "{line}: {reply:?}");
+        assert!(reply.error().starts_with("ERR syntax error"), "{line}: {reply:?}");
     }
     for line in [
         "INV.REAP COUNT 0",
@@ -237,7 +237,7 @@ fn commands_that_are_not_there_are_errors_that_name_them_on_one_line() {
         let reply = conn.call(line);
         assert_eq!(reply.error_word(), "ERR", "{line}: {reply:?}");
         let name = line.split(' ').next().unwrap();
-        assert!(reply.text().contains(name), "{line}: {reply:?}");
+        assert!(reply.error().contains(name), "{line}: {reply:?}");
     }
     for evil in ["INV.WHAT\r\n+OK", "NOPE\r\n+OK", "nope\nx"] {
         conn.call_args(&[evil, "a\r\nb"]).expect_error("ERR");

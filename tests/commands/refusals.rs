@@ -106,7 +106,7 @@ fn a_refusal_for_lack_of_stock_says_what_was_asked_what_is_there_and_when_to_com
     let mut rig = Rig::new();
     prepare(&mut rig);
     let mut conn = rig.sidecar.conn();
-    let tail = |reply: &Reply| reply.text().split_once(" requested=").map(|(_, tail)| tail.to_string());
+    let tail = |reply: &Reply| reply.error().split_once(" requested=").map(|(_, tail)| tail.to_string());
     let reply = conn.call("INV.RESERVE tee 9");
     assert_eq!(tail(&reply).as_deref(), Some("9 available=7 retry_ms=5000"), "{reply:?}");
     rig.advance(1);

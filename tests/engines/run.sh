@@ -16,7 +16,7 @@ SUITES=(
   passthrough differential redis_cli introspection sharing transactions reply_mode order freed knowledge cli pairing pins clients
   # Tenants.
   acl judgement judgement_random isolation isolated_scripts tenants tenant_corners rights limits hostile walks admission reload telling
-  fairness scale upstream_users applications
+  fairness scale upstream_users large applications
   # The inventory: what its script does, and what becomes of the engine's errors.
   script commands expiry namespaces resending faults retry
 )

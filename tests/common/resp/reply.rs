@@ -69,6 +69,15 @@ impl Reply {
         }
     }
 
+    /// An error's line, without its sign.
+    #[track_caller]
+    pub fn error(&self) -> &str {
+        match self {
+            Self::Error(line) => line,
+            other => panic!("expected an error, got {other:?}"),
+        }
+    }
+
     /// The `key=value` of an error's line.
     pub fn error_field(&self, key: &str) -> Option<i64> {
         let Self::Error(line) = self else { return None };
@@ -83,11 +92,12 @@ impl Reply {
         }
     }
 
+    /// Not an error's: that is no answer to what asks for a text.
     #[track_caller]
     pub fn text(&self) -> String {
         match self {
             Self::Bulk(bytes) | Self::Text(_, bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Self::Simple(line) | Self::Error(line) => line.clone(),
+            Self::Simple(line) => line.clone(),
             other => panic!("expected a string, got {other:?}"),
         }
     }
