@@ -4,8 +4,9 @@
 mod common;
 
 use common::resp::encode;
-use common::tenants::{Tenanted, text, two, word};
+use common::tenants::{TWO, Tenanted, text, two, word};
 use common::{Conn, Redis, Reply, SOON, until, words};
+use std::io::ErrorKind;
 
 const MIB: usize = 1024 * 1024;
 
@@ -277,4 +278,61 @@ fn a_large_request_is_one_of_those_that_may_be() {
         (0..20).flat_map(|_| [encode(&["GET", "k"]), encode(&["SET", "k", &value])]).flatten().collect();
     acme.send(&pipeline);
     assert!((0..40).all(|_| !acme.raw().starts_with(b"-")));
+}
+
+#[test]
+fn what_a_part_of_a_large_reply_begins_with_is_no_error() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, &two(""));
+    for before in [&["PING"][..], &["SUBSCRIBE", "channel"]] {
+        let mut acme = tenants.conn3_as("acme", "acme-secret");
+        drop(text(&mut acme, before));
+        for value in ["!", "-ERR acme:x "] {
+            let value = value.repeat(1_000_000 / value.len());
+            acme.call_args(&["SET", "k", &value]).expect_ok();
+            acme.call_args(&["DEL", "l"]);
+            assert_eq!(acme.call_args(&["RPUSH", "l", &value]), int(1));
+            let asked = [&["GET", "k"][..], &["ECHO", "next"], &["LRANGE", "l", "0", "-1"], &["ECHO", "last"]];
+            acme.send(&asked.map(encode).concat());
+            let bulk = || Reply::Bulk(value.clone().into_bytes());
+            assert!(acme.reply() == bulk(), "{before:?}");
+            assert_eq!(acme.reply().text(), "next");
+            assert!(acme.reply() == Reply::Array(vec![bulk()]), "{before:?}");
+            assert_eq!(acme.reply().text(), "last");
+        }
+    }
+}
+
+#[test]
+fn a_request_that_proves_too_large_ends_its_client_though_nothing_more_comes() {
+    let redis = Redis::start();
+    for passthrough in ["isolated", "full"] {
+        let limits = format!("request_bytes_max = 20000000\npassthrough = \"{passthrough}\"");
+        let tenants = Tenanted::start(&redis, &two(&limits));
+        let part = format!("$1\r\nk\r\n$20000\r\n{}\r\n", "v".repeat(20_000));
+        let request = format!("*3001\r\n$4\r\nMSET\r\n{}", part.repeat(1500));
+        for _ in 0..3 {
+            let mut acme = tenants.acme();
+            let _ = acme.try_send(request.as_bytes());
+            let end = std::iter::repeat_with(|| acme.try_raw()).find_map(Result::err).expect("it ends").kind();
+            assert!(matches!(end, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{passthrough}: {end}");
+        }
+        assert_eq!(redis.conn().call("EXISTS acme:k k"), int(0));
+    }
+}
+
+#[test]
+fn who_must_go_in_the_middle_of_a_large_request_goes() {
+    let redis = Redis::start();
+    let tenants = Tenanted::start(&redis, &two(""));
+    let mut acme = tenants.acme();
+    let before = read_upstream(&redis);
+    acme.send(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", 3 * MIB).as_bytes());
+    acme.send(&vec![b'v'; 2 * MIB]);
+    until("a part is upstream", SOON, || (read_upstream(&redis) > before + MIB).then_some(()));
+    let (head, _) = TWO.split_once("[[tenants]]").expect("two");
+    let rival = TWO.rsplit_once("[[tenants]]").expect("two").1;
+    tenants.becomes(&format!("{head}[[tenants]]{rival}"), "ok");
+    acme.expect_close();
+    assert_eq!(redis.conn().call("EXISTS acme:k"), int(0));
 }

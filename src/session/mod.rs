@@ -199,8 +199,8 @@ impl Session {
                 return Poll::Ready(Err(io::Error::other("it did not say in time who it is")));
             }
             self.core.keep_wanted_pin();
-            let mut progress = self.core.poll_wait(cx) | self.core.end_broken_stream() | self.core.release_pin();
-            progress |= self.take_unread(cx) | self.break_off_stream();
+            let mut progress = self.core.poll_wait(cx) | self.core.release_pin();
+            progress |= self.take_unread(cx) | self.break_off_stream() | self.core.end_broken_stream();
             progress |= self.write(cx)?;
             if self.is_stalled(cx) {
                 return Poll::Ready(Err(self.too_slow()));
@@ -360,11 +360,16 @@ impl Session {
         Poll::Ready(Ok(true))
     }
 
-    /// A large request began when the client's end was read already: its rest will never come. Returns whether it is so.
+    /// A large request began when the client's end was read already, or its client is to go in the middle of it: its rest will
+    /// never come. Returns whether it is so.
     fn break_off_stream(&mut self) -> bool {
         let core = &mut self.core;
-        let is_cut = core.phase == Phase::Ended && matches!(core.stage, Stage::Forward(_)) && self.unread.is_empty();
-        if !is_cut || core.may_never_be_answered() {
+        let is_cut = match core.phase {
+            Phase::Open => false,
+            Phase::Ended => self.unread.is_empty() && !core.may_never_be_answered(),
+            Phase::Finishing => true,
+        };
+        if !is_cut || !matches!(core.stage, Stage::Forward(_)) {
             return false;
         }
         core.stage = Stage::Broken(Bytes::new());

@@ -161,8 +161,17 @@ impl Core {
         let pieces = if self.passes_all() {
             None
         } else {
+            let pieces = match self.begun(args, pending) {
+                Some(pieces) => pieces,
+                None if route == Route::Local(Local::Ping) => Pieces::unchanged(),
+                None => {
+                    self.stage = Stage::Drop(MAY_NOT_BE_LARGE);
+                    self.end_unguarded(route);
+                    return Step::Done;
+                }
+            };
             self.back = Some(Back::AsIs);
-            Some(Box::new(self.begun(args, pending).unwrap_or_else(Pieces::unchanged)))
+            Some(Box::new(pieces))
         };
         let Some(pin) = &self.pin else { return Step::Blocked };
         if route == Route::Pin(Pin::Subscription) && !pin.raw.get() {

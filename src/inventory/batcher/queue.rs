@@ -30,6 +30,21 @@ pub(super) struct Batch {
     pub shares: Vec<(Rc<Space>, usize)>,
 }
 
+/// A batch's place among those in flight; given back also where the batch's task ends by a panic.
+pub(super) struct InFlight {
+    pub batcher: Rc<Batcher>,
+    pub acknowledge: Acknowledge,
+    pub shares: Vec<(Rc<Space>, usize)>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shares.iter().for_each(|(space, count)| space.under_way.set(space.under_way.get() - count));
+        self.batcher.state.borrow_mut().ended(self.acknowledge);
+        self.batcher.changed.notify_one();
+    }
+}
+
 /// How much may be on its way.
 #[derive(Clone, Copy)]
 struct Bounds {

@@ -1,7 +1,7 @@
 //! A batch on its way: sent, and sent again where its answer was lost, until each of its operations is answered.
 
 use super::call::{Answer, Call};
-use super::queue::Batch;
+use super::queue::{Batch, InFlight};
 use super::space::{is_met, write_wait};
 use super::{Batcher, Job, Replies, SETTLE_MAX, Space};
 use crate::config::Acknowledge;
@@ -101,21 +101,6 @@ pub(super) async fn run_batch(batcher: Rc<Batcher>, batch: Batch) {
         if !jobs.is_empty() {
             batcher.metrics.retries.increment(jobs.len() as u64);
         }
-    }
-}
-
-/// A batch's place among those in flight; given back also where the batch's task ends by a panic.
-struct InFlight {
-    batcher: Rc<Batcher>,
-    acknowledge: Acknowledge,
-    shares: Vec<(Rc<Space>, usize)>,
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.shares.iter().for_each(|(space, count)| space.under_way.set(space.under_way.get() - count));
-        self.batcher.state.borrow_mut().ended(self.acknowledge);
-        self.batcher.changed.notify_one();
     }
 }
 

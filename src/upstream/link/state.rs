@@ -323,7 +323,7 @@ impl State {
     }
 }
 
-/// What the client gets in place of the reply, where that is something else.
+/// What the client gets in place of the reply, which is whole, where that is something else.
 pub(super) fn rewritten(
     rewrite: Option<Rewrite>,
     error: Option<OnError>,

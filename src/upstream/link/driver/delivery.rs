@@ -88,7 +88,7 @@ impl Driver<'_> {
         if done {
             let slot = self.link.inner.borrow_mut().pop_slot();
             return match slot {
-                Some(slot) => self.conclude(slot, part),
+                Some(slot) => self.conclude(slot, part, false),
                 None => self.unasked(part),
             };
         }
@@ -118,7 +118,7 @@ impl Driver<'_> {
         let Some(watch) = watch else { return false };
         match watch.effect {
             Effect::Subscription(..) if is_array => true,
-            Effect::Exec => watch.rewrite.is_some() || self.link.remembered.borrow().has_marks(),
+            Effect::Exec if self.link.remembered.borrow().has_marks() => true,
             _ => watch.rewrite.is_some() || (watch.error.is_some() && self.is_error()),
         }
     }
@@ -171,18 +171,20 @@ impl Driver<'_> {
                 let slot = inner.pop_slot();
                 drop(inner);
                 match slot {
-                    Some(slot) => self.conclude(slot, frame),
+                    Some(slot) => self.conclude(slot, frame, true),
                     None => self.unasked(frame),
                 }
             }
         }
     }
 
-    /// The last bytes of the reply to a request, or all of them where they are to be looked into.
-    fn conclude(&mut self, mut slot: Slot, bytes: &[u8]) -> Result<(), UpstreamError> {
+    /// The last bytes of the reply to a request, or all of them where they are to be looked into: what a part begins with says
+    /// nothing of what the reply is.
+    fn conclude(&mut self, mut slot: Slot, bytes: &[u8], looked_into: bool) -> Result<(), UpstreamError> {
         let kind = self.scanner.kind().unwrap_or_default();
         if !self.link.is_exclusive() && slot.watch.is_none() {
-            match rewritten(None, slot.on_error.take(), bytes, self.link.greeting.proto) {
+            let on_error = slot.on_error.take().filter(|_| looked_into);
+            match rewritten(None, on_error, bytes, self.link.greeting.proto) {
                 Some(shown) => slot.owed.complete(&shown),
                 None => slot.owed.complete(bytes),
             }
@@ -211,7 +213,8 @@ impl Driver<'_> {
         remembered.apply(watch.effect, kind);
         let proto = remembered.greeting.proto;
         drop(remembered);
-        match rewritten(watch.rewrite, watch.error, bytes, proto) {
+        let shown = if looked_into { rewritten(watch.rewrite, watch.error, bytes, proto) } else { None };
+        match shown {
             Some(shown) => slot.owed.complete(&shown),
             None => slot.owed.complete(bytes),
         }
