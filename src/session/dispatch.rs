@@ -191,14 +191,7 @@ impl Core {
             Route::Script => self.send_on_link(frame, Watch::effect(Effect::Script)),
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
-                    let watch = Watch {
-                        effect: Effect::None,
-                        rewrite: Some(rewrite),
-                        in_parts: None,
-                        error: None,
-                        hidden: false,
-                    };
-                    self.send_on_link(request.as_deref().unwrap_or(frame), Some(Box::new(watch)))
+                    self.send_on_link(request.as_deref().unwrap_or(frame), Watch::rewrite(rewrite))
                 }
                 None => self.send_on_link(frame, None),
             },

@@ -181,14 +181,7 @@ impl Core {
             Route::Rewritten(_) if self.room_upstream() == 0 => return Step::Blocked,
             Route::Rewritten(which) => match self.rewriting(which, frame, args) {
                 Some((request, rewrite)) => {
-                    let watch = Watch {
-                        effect: Effect::None,
-                        rewrite: Some(rewrite),
-                        in_parts: None,
-                        error: None,
-                        hidden: false,
-                    };
-                    let watch = self.with_way_back(Some(Box::new(watch)));
+                    let watch = self.with_way_back(Watch::rewrite(rewrite));
                     return self.send_watched(request.as_deref().unwrap_or(frame), watch, route);
                 }
                 None => return self.send_on_pin(frame, args, route),

@@ -11,7 +11,7 @@ use crate::inventory::operation::ScriptOperation;
 use crate::inventory::reply::Outcome;
 use crate::metrics::{Route as RouteLabel, Status};
 use crate::resp::{Proto, ReplyQueue};
-use crate::upstream::link::state::{Effect, Rewrite, Watch};
+use crate::upstream::link::state::{Rewrite, Watch};
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -93,17 +93,8 @@ impl Core {
             let last = place + 1 == count;
             let rewrite = self.part(queued, &parts, last);
             let ticket = if last { self.ticket() } else { nobody.ticket() };
-            pin.send(
-                &eval,
-                ticket,
-                Some(Box::new(Watch {
-                    effect: Effect::None,
-                    rewrite: Some(rewrite),
-                    in_parts: None,
-                    error: None,
-                    hidden: !last,
-                })),
-            );
+            let watch = if last { Watch::rewrite(rewrite) } else { Watch::hidden(Some(rewrite)) };
+            pin.send(&eval, ticket, watch);
         }
         if db != home {
             pin.send(&select(db), nobody.ticket(), Watch::hidden(None));
